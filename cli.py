@@ -1,0 +1,29 @@
+"""`text2digit VERB …`: hands the rest of the command line to the verb's module."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+# Each module has a main(argv) that returns the exit status; it is imported only when its verb is called.
+VERBS = {
+    "train": ("text2digit.train_text2digit", "train a denoiser"),
+    "sample": ("text2digit.sample_text2digit", "draw digits"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb; returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    verb = arguments[0] if arguments else "--help"
+    if verb in VERBS:
+        return import_module(VERBS[verb][0]).main(arguments[1:])
+    usage = "usage: text2digit VERB …\n\n" + "\n".join(f"  {name:<8} {about}" for name, (_, about) in VERBS.items())
+    if verb in ("-h", "--help"):
+        print(f"{usage}\n\ntext2digit VERB --help tells more.")
+        return 0
+    print(f"{usage}\n\nerror: got the verb {verb!r}, expected one of {', '.join(VERBS)}.", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,269 @@
+"""A run, as frozen dataclasses: read from YAML, changed by dotted overrides, checked, and saved beside the weights."""
+
+import dataclasses
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PRECISIONS = ("no", "fp16", "bf16")
+RECIPE_FOLDER = Path(__file__).resolve().parent / "configs"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which images.
+
+    Args:
+        dataset: "mnist", "fashion-mnist", "kmnist", "digits", or "folder" for a folder of images.
+        data_dir: where the dataset lies or is downloaded to; None is TEXT2DIGIT_DATA or else the user's cache.
+        image_size: side in pixels that images of a folder are brought to; None keeps theirs. Other datasets have one.
+        channels: 1 or 3, for a folder; other datasets have 1.
+    """
+
+    dataset: str = "mnist"
+    data_dir: str | None = None
+    image_size: int | None = None
+    channels: int = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Which denoiser.
+
+    Args:
+        type: "UNet" or "DiT".
+        options: constructor arguments of that class; sizes and class count come from the data unless given.
+    """
+
+    type: str = "UNet"
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SchedulerConfig:
+    """The forward process, and what the denoiser predicts; arguments of `DDIMScheduler`, which is saved with it.
+
+    `clip_sample` is off, against diffusers' default: DDIM clips x_0 but keeps the noise that went with the unclipped
+    one, and under guidance that drives samples off the digits, the more the more steps (CHANGELOG, 0.1.0).
+    """
+
+    num_train_timesteps: int = 1000
+    beta_schedule: str = "squaredcos_cap_v2"
+    beta_start: float = 0.0001
+    beta_end: float = 0.02
+    prediction_type: str = "v_prediction"
+    timestep_spacing: str = "trailing"
+    rescale_betas_zero_snr: bool = True
+    clip_sample: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """How weights move.
+
+    Args:
+        lr: peak learning rate of AdamW.
+        warmup_steps: steps of linear rise from zero to `lr`.
+        decay: "cosine", "linear" or "constant" after that, to zero at the last step.
+        weight_decay: of matrices and convolutions; norms, biases and embeddings have none.
+        betas: of AdamW.
+        max_grad_norm: gradients are scaled down to this norm.
+        ema_decay: of the averaged weights, which are the ones that are saved, in [0, 1).
+    """
+
+    lr: float = 1e-3
+    warmup_steps: int = 200
+    decay: str = "cosine"
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.99)
+    max_grad_norm: float = 1.0
+    ema_decay: float = 0.999
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How long, and what is written when.
+
+    Args:
+        epochs: passes over the data; `max_train_steps`, where given, ends earlier or later.
+        max_train_steps: optimizer steps; None is what `epochs` makes.
+        batch_size: images per step, over all processes.
+        label_dropout: probability in [0, 1] that an image's class is replaced by the null class.
+        seed: of weights, order and noise.
+        output_dir: folder of the run; None is runs/TYPE-DATASET.
+        checkpointing_steps: steps between checkpoints.
+        preview_steps: steps between sample grids and loss curves.
+        logging_steps: steps between lines of history.
+        resume: "auto" continues what `output_dir` holds, "never" starts over, anything else is a checkpoint's folder.
+        mixed_precision: "no", "fp16" or "bf16".
+        num_inference_steps, guidance_scale: of the previews, and the defaults saved with the weights.
+    """
+
+    epochs: int = 10
+    max_train_steps: int | None = None
+    batch_size: int = 128
+    label_dropout: float = 0.1
+    seed: int = 0
+    output_dir: str | None = None
+    checkpointing_steps: int = 1000
+    preview_steps: int = 1000
+    logging_steps: int = 20
+    resume: str = "auto"
+    mixed_precision: str = "no"
+    num_inference_steps: int = 10
+    guidance_scale: float = 2.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """A whole training run."""
+
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    scheduler: SchedulerConfig = dataclasses.field(default_factory=SchedulerConfig)
+    optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
+    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        t, o = self.training, self.optim
+        for name, value, low in (
+            ("training.epochs", t.epochs, 1),
+            ("training.batch_size", t.batch_size, 1),
+            ("training.checkpointing_steps", t.checkpointing_steps, 1),
+            ("training.preview_steps", t.preview_steps, 1),
+            ("training.logging_steps", t.logging_steps, 1),
+            ("optim.warmup_steps", o.warmup_steps, 0),
+        ):
+            if value < low:
+                raise ValueError(f"{name}: got {value}, expected {low} or more.")
+        if t.max_train_steps is not None and t.max_train_steps < 1:
+            raise ValueError(f"training.max_train_steps: got {t.max_train_steps}, expected 1 or more, or null.")
+        if t.mixed_precision not in PRECISIONS:
+            raise ValueError(
+                f"training.mixed_precision: got {t.mixed_precision!r}, expected one of {', '.join(PRECISIONS)}."
+            )
+        if not 0 <= t.label_dropout <= 1:
+            raise ValueError(f"training.label_dropout: got {t.label_dropout}, expected a probability from 0 to 1.")
+        if not 0 <= o.ema_decay < 1:
+            raise ValueError(f"optim.ema_decay: got {o.ema_decay}, expected 0 or more and less than 1.")
+        if not o.lr > 0:
+            raise ValueError(f"optim.lr: got {o.lr}, expected more than 0.")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the booleans of its version 1.2: `true` and `false` alone, so that mixed_precision may be `no`."""
+
+
+_BOOL = "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOL, re.compile("^(?:true|false)$"), ["t", "f"])
+
+
+def load_config(recipe: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
+    """Read a recipe.
+
+    Args:
+        recipe: path of a YAML file, or the name of one that ships ("unet" or "unet.yaml").
+        overrides: changes as "section.key=value", the value in YAML; later ones win.
+
+    Raises:
+        ValueError: an unknown recipe, section or key (the nearest known one is named), or a value of the wrong kind.
+    """
+    path = _find_recipe(recipe)
+    tree = _parse(path.read_text(encoding="utf-8"), str(path)) or {}
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path}: got {type(tree).__name__}, expected sections such as model and training.")
+    for override in overrides:
+        field, equals, value = override.partition("=")
+        section, dot, key = field.partition(".")
+        if not (equals and dot):
+            raise ValueError(f"override: got {override!r}, expected section.key=value, such as training.epochs=3.")
+        tree.setdefault(section, {})[key] = _parse(value, field)
+    return config_from_dict(tree)
+
+
+def _parse(text: str, what: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{what}: is no YAML: {' '.join(str(error).split())}") from error
+
+
+def config_from_dict(tree: Mapping[str, Any]) -> RunConfig:
+    """Build a run from nested mappings; raises as `load_config`."""
+    sections = {field.name: field.type for field in dataclasses.fields(RunConfig)}
+    built = {}
+    for name, values in tree.items():
+        _check_known(name, sections, "section")
+        values = dict(values or {})
+        if name == "model":  # everything but the type belongs to the model's class, which checks it
+            values = {"type": values.pop("type", ModelConfig.type), "options": values}
+        built[name] = _build_section(name, sections[name], values)
+    return RunConfig(**built)
+
+
+def run_folder(config: RunConfig) -> Path:
+    """Where a run lives."""
+    default = f"runs/{config.model.type.lower()}-{config.data.dataset}"
+    return Path(config.training.output_dir or default)
+
+
+def config_to_dict(config: RunConfig) -> dict[str, Any]:
+    """The inverse of `config_from_dict`, in plain types."""
+    tree = dataclasses.asdict(config)
+    tree["model"] = {"type": config.model.type, **config.model.options}
+    return {s: {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()} for s, values in tree.items()}
+
+
+def save_config(config: RunConfig, path: Path) -> None:
+    """Write YAML that `load_config` reads back to an equal run."""
+    path.write_text(yaml.safe_dump(config_to_dict(config), sort_keys=False), encoding="utf-8")
+
+
+def _find_recipe(recipe: str | Path) -> Path:
+    for path in (Path(recipe), RECIPE_FOLDER / Path(recipe).name, RECIPE_FOLDER / f"{recipe}.yaml"):
+        if path.is_file():
+            return path
+    names = ", ".join(sorted(path.stem for path in RECIPE_FOLDER.glob("*.yaml")))
+    raise ValueError(f"config: got {str(recipe)!r}, which is neither a file nor a recipe that ships: {names}.")
+
+
+def _build_section(section: str, section_type: Any, values: Mapping[str, Any]) -> Any:
+    known = typing.get_type_hints(section_type)
+    for key in values:
+        _check_known(key, known, f"key of {section}")
+    return section_type(**{key: _coerce(f"{section}.{key}", value, known[key]) for key, value in values.items()})
+
+
+def _check_known(name: str, known: Iterable[str], what: str) -> None:
+    if name not in known:
+        nearest = difflib.get_close_matches(name, list(known), n=1)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        raise ValueError(f"{name}: unknown {what}.{hint} Known: {', '.join(known)}.")
+
+
+def _coerce(name: str, value: Any, annotation: Any) -> Any:
+    """Check a YAML value against a field's type. A float may be written as 1 or 1e-3, which YAML reads as a string."""
+    kinds = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    for kind in kinds:
+        origin = typing.get_origin(kind) or kind
+        if origin is tuple and isinstance(value, list | tuple) and len(value) == len(typing.get_args(kind)):
+            return tuple(_coerce(name, v, k) for v, k in zip(value, typing.get_args(kind), strict=True))
+        if kind is float and isinstance(value, int | float | str) and not isinstance(value, bool):
+            try:
+                return float(value)
+            except ValueError:
+                continue
+        is_bool_for_int = isinstance(value, bool) and origin is not bool
+        if isinstance(value, Mapping if origin is Mapping else origin) and not is_bool_for_int:
+            return value
+    raise ValueError(f"{name}: got {value!r}, expected {getattr(annotation, '__name__', annotation)}.")

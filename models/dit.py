@@ -1,0 +1,206 @@
+"""`DigitDiT2DModel`: the transformer denoiser, DiT with adaLN-Zero (2212.09748, section 3.2 and figure 3).
+
+Dimension letters: B batch, C channels, H W height and width, L tokens (patches), D width.
+"""
+
+from typing import cast
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.attention import AttentionMixin
+from diffusers.models.modeling_outputs import Transformer2DModelOutput
+from diffusers.models.modeling_utils import ModelMixin
+from torch import nn
+from torch.nn import functional as F
+
+from .attention import DigitAttention, text_condition
+from .embeddings import ConditionEmbedding, check_sizes, sincos_position_embedding
+
+
+def modulate(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Adaptive layer norm's second half: x (B, L, D) scaled and shifted per image; shift, scale (B, 1, D)."""
+    return x * (1 + scale) + shift
+
+
+class DiTBlock(nn.Module):
+    """Self-attention and MLP, each modulated before and gated after by the condition; the gates start at zero.
+
+    With text, cross-attention stands between the two and its output projection starts at zero (PixArt-alpha,
+    2310.00426, section 2.3).
+
+    Args:
+        dim: width of the tokens.
+        heads: attention heads.
+        mlp_ratio: width of the MLP over `dim`.
+        cross_attention_dim: width of the text tokens; None without text.
+        dropout: probability in [0, 1), inside the MLP.
+    """
+
+    def __init__(self, dim: int, heads: int, mlp_ratio: float, cross_attention_dim: int | None, dropout: float):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, elementwise_affine=False, eps=1e-6)
+        self.attention = DigitAttention(dim, heads)
+        self.cross_attention = None if cross_attention_dim is None else DigitAttention(dim, heads, cross_attention_dim)
+        self.norm2 = nn.LayerNorm(dim, elementwise_affine=False, eps=1e-6)
+        hidden = int(dim * mlp_ratio)
+        self.mlp = nn.Sequential(
+            nn.Linear(dim, hidden), nn.GELU(approximate="tanh"), nn.Dropout(dropout), nn.Linear(hidden, dim)
+        )
+        self.modulation = nn.Linear(dim, 6 * dim)
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        condition: torch.Tensor,
+        text: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(F.silu(condition))[:, None].chunk(6, dim=-1)
+        x = x + gate1 * self.attention(modulate(self.norm1(x), shift1, scale1))  # (B, L, D)
+        if self.cross_attention is not None:
+            x = x + self.cross_attention(x, text, mask)
+        return x + gate2 * self.mlp(modulate(self.norm2(x), shift2, scale2))  # (B, L, D)
+
+
+class DigitDiT2DModel(ModelMixin, AttentionMixin, ConfigMixin):
+    """Transformer denoiser of small images, conditioned on a class, a text, both or neither.
+
+    Args:
+        sample_size: height and width of the images, in pixels; a multiple of `patch_size`.
+        in_channels, out_channels: channels of input and output; `out_channels = 2 * in_channels` adds a learned
+            variance.
+        num_classes: number of classes; id `num_classes` is the null class. None for a model without labels.
+        cross_attention_dim: width of the text tokens; None for a model without text.
+        patch_size: pixels per side of the square that becomes one token.
+        num_layers: number of blocks.
+        num_attention_heads, attention_head_dim: their product is the width, a multiple of 4.
+        mlp_ratio: width of the MLPs over the width of the tokens.
+        dropout: probability in [0, 1), inside the MLPs.
+
+    Raises:
+        ValueError: for sizes that do not fit together; the message names both numbers.
+    """
+
+    _supports_gradient_checkpointing = True
+    _no_split_modules = ["DiTBlock"]
+    _skip_layerwise_casting_patterns = ["norm", "condition_embedding", "patch_in", "patch_out"]
+
+    @register_to_config
+    def __init__(
+        self,
+        sample_size: int = 28,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        num_classes: int | None = 10,
+        cross_attention_dim: int | None = None,
+        patch_size: int = 4,
+        num_layers: int = 6,
+        num_attention_heads: int = 4,
+        attention_head_dim: int = 32,
+        mlp_ratio: float = 4.0,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        check_sizes(
+            sample_size=sample_size,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            num_classes=num_classes,
+            cross_attention_dim=cross_attention_dim,
+            patch_size=patch_size,
+            num_layers=num_layers,
+            num_attention_heads=num_attention_heads,
+            attention_head_dim=attention_head_dim,
+        )
+        if sample_size % patch_size:
+            raise ValueError(
+                f"sample_size: got {sample_size}, which patches of {patch_size} pixels do not tile; use a multiple."
+            )
+        dim = num_attention_heads * attention_head_dim
+        if dim % 4:
+            raise ValueError(
+                f"num_attention_heads * attention_head_dim: got {num_attention_heads} * {attention_head_dim} = {dim}, "
+                "expected a multiple of 4: a quarter each for sine and cosine of row and column."
+            )
+        grid = sample_size // patch_size
+        self.patch_in = nn.Conv2d(in_channels, dim, patch_size, stride=patch_size)
+        self.condition_embedding = ConditionEmbedding(dim, num_classes)
+        # Computed from the config, so not part of the weights.
+        self.register_buffer("position", sincos_position_embedding(grid, grid, dim), persistent=False)
+        self.blocks = nn.ModuleList(
+            DiTBlock(dim, num_attention_heads, mlp_ratio, cross_attention_dim, dropout) for _ in range(num_layers)
+        )
+        self.norm_out = nn.LayerNorm(dim, elementwise_affine=False, eps=1e-6)
+        self.modulation_out = nn.Linear(dim, 2 * dim)
+        self.patch_out = nn.Linear(dim, out_channels * patch_size**2)
+        self.gradient_checkpointing = False
+        self.initialize_weights()
+
+    def initialize_weights(self) -> None:
+        """Initialize as DiT's reference does, so that a fresh block is the identity and the fresh output is zero.
+
+        The class table alone differs: see `ConditionEmbedding`.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None:
+                # The convolution's stride is its size, so it is a linear layer on patches: initialize it as one.
+                nn.init.xavier_uniform_(module.weight.flatten(1))
+                nn.init.zeros_(module.bias)
+        nn.init.normal_(self.condition_embedding.time_in.weight, std=0.02)
+        nn.init.normal_(self.condition_embedding.time_out.weight, std=0.02)
+        for module in self.modules():
+            if isinstance(module, DiTBlock):
+                nn.init.zeros_(module.modulation.weight)
+                if module.cross_attention is not None:
+                    nn.init.zeros_(module.cross_attention.to_out.weight)
+        nn.init.zeros_(self.modulation_out.weight)
+        nn.init.zeros_(self.patch_out.weight)
+
+    def forward(
+        self,
+        sample: torch.Tensor,
+        timestep: torch.Tensor | float,
+        class_labels: torch.Tensor | None = None,
+        encoder_hidden_states: torch.Tensor | None = None,
+        encoder_attention_mask: torch.Tensor | None = None,
+        return_dict: bool = True,
+    ) -> Transformer2DModelOutput | tuple[torch.Tensor]:
+        """Predict.
+
+        Args:
+            sample: (B, C, sample_size, sample_size) noisy images.
+            timestep: a number, () or (B,), in [0, num_train_timesteps).
+            class_labels: (B,) ids in [0, num_classes]; `num_classes` or None is the null class.
+            encoder_hidden_states: (B, S, cross_attention_dim), for a model with text.
+            encoder_attention_mask: (B, S), nonzero where a text token may be read; None reads all.
+            return_dict: return a `Transformer2DModelOutput`, else a tuple.
+
+        Returns:
+            `.sample` of shape (B, out_channels, H, W): what the scheduler's `prediction_type` says.
+
+        Raises:
+            ValueError: another size than `sample_size`, or conditions that this model does not take.
+        """
+        size, patch_size = cast(int, self.config.sample_size), cast(int, self.config.patch_size)
+        if sample.shape[-2:] != (size, size):
+            raise ValueError(
+                f"sample: got {sample.shape[-2]}x{sample.shape[-1]} pixels, expected {size}x{size}: the places of the "
+                "patches are fixed by sample_size."
+            )
+        mask = text_condition(self.config.cross_attention_dim, encoder_hidden_states, encoder_attention_mask)
+        condition = self.condition_embedding(timestep, class_labels, sample.shape[0], like=sample)  # (B, D)
+
+        x = self.patch_in(sample).flatten(2).transpose(1, 2)  # (B, L, D)
+        x = x + self.position.to(x.dtype)
+        for block in self.blocks:
+            if torch.is_grad_enabled() and self.gradient_checkpointing:
+                x = self._gradient_checkpointing_func(block, x, condition, encoder_hidden_states, mask)
+            else:
+                x = block(x, condition, encoder_hidden_states, mask)
+
+        shift, scale = self.modulation_out(F.silu(condition))[:, None].chunk(2, dim=-1)  # (B, 1, D) each
+        x = self.patch_out(modulate(self.norm_out(x), shift, scale))  # (B, L, C * P * P)
+        grid = size // patch_size
+        x = x.transpose(1, 2).unflatten(2, (grid, grid))  # (B, C * P * P, H / P, W / P)
+        x = F.pixel_shuffle(x, patch_size)  # (B, C, H, W)
+        return Transformer2DModelOutput(sample=x) if return_dict else (x,)

@@ -1,0 +1,59 @@
+"""Where a pipeline's folder is: on disk, among the weights that ship with the package, or on the Hub."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+SHIPPED_FOLDER = Path(__file__).resolve().parent.parent / "pretrained"
+INDEX_NAME = "model_index.json"
+# All that a pipeline is made of: configurations, vocabularies and safetensors. No code, and nothing that can hold it.
+HUB_PATTERNS = ("*.json", "*.txt", "*.safetensors")
+HUB_ARGUMENTS = ("revision", "cache_dir", "token", "local_files_only", "force_download")
+
+
+def shipped_names() -> list[str]:
+    """Names of the weights that came with the package, sorted."""
+    return sorted(path.parent.name for path in SHIPPED_FOLDER.glob(f"*/{INDEX_NAME}"))
+
+
+def find_pipeline_folder(name_or_path: str | Path, hub_arguments: dict[str, Any]) -> Path:
+    """The local folder of a pipeline; from the Hub it is downloaded first.
+
+    Args:
+        name_or_path: a folder that holds a model_index.json, the name of shipped weights, or "user/name" on the Hub;
+            looked for in this order.
+        hub_arguments: keywords of `huggingface_hub.snapshot_download`.
+
+    Raises:
+        ValueError: a folder without a pipeline, or a name that can be none of the three.
+        FileNotFoundError: no such folder, and the Hub does not give it.
+    """
+    folder = Path(name_or_path)
+    if (folder / INDEX_NAME).is_file():
+        return folder
+    if folder.is_dir():
+        raise ValueError(
+            f"{name_or_path}: the folder holds no {INDEX_NAME}, so it is no saved pipeline; pass the folder that "
+            "save_pretrained or a training run wrote."
+        )
+    name = str(name_or_path)
+    if name in shipped_names():
+        return SHIPPED_FOLDER / name
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        try:
+            return Path(snapshot_download(name, allow_patterns=list(HUB_PATTERNS), **hub_arguments))
+        except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+            raise FileNotFoundError(f"{name}: no such folder, and the Hub does not give it: {error}") from error
+    raise ValueError(
+        f"{name_or_path}: no such folder and no such shipped weights. Pass a folder, one of "
+        f"{', '.join(shipped_names()) or '(none shipped)'}, or user/name for the Hub."
+    )
+
+
+def pipeline_class_name(folder: Path) -> str:
+    """The class that a folder's index names; a Hub repository with code files names it as [module, class]."""
+    recorded = json.loads((folder / INDEX_NAME).read_text(encoding="utf-8"))["_class_name"]
+    return recorded if isinstance(recorded, str) else recorded[-1]

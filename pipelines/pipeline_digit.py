@@ -1,0 +1,227 @@
+"""`DigitPipeline`: what every pipeline here shares, above all the one denoising loop."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DiffusionPipeline
+from diffusers.image_processor import VaeImageProcessor
+from diffusers.utils.torch_utils import randn_tensor
+
+from ..models import DigitDiT2DModel, DigitUNet2DModel
+from .guidance import classifier_free_guidance
+from .loading import HUB_ARGUMENTS, find_pipeline_folder, pipeline_class_name
+
+OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+
+Denoiser = DigitUNet2DModel | DigitDiT2DModel
+Seeds = torch.Generator | int | Sequence[torch.Generator] | Sequence[int]
+Conditions = dict[str, torch.Tensor]
+
+
+class DigitPipeline(DiffusionPipeline):
+    """Base of the pipelines; `DigitPipeline.from_pretrained` returns the class that the folder names.
+
+    Subclasses turn their own arguments into conditions of the denoiser and call `_denoise` and `_decode`.
+    """
+
+    model_cpu_offload_seq = "denoiser->vae"
+    _optional_components = ["vae"]
+    _callback_tensor_inputs = ["latents", "model_output"]
+
+    denoiser: Denoiser
+    vae: AutoencoderKL | None
+    scheduler: Any
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> "DigitPipeline":
+        """Load a pipeline.
+
+        Args:
+            pretrained_model_name_or_path: a folder, the name of weights that ship with the package, or "user/name" on
+                the Hub. Only configurations and safetensors are read, never code or pickles.
+            kwargs: as in `DiffusionPipeline.from_pretrained` (`torch_dtype`, `variant`, components to replace, …) and,
+                for the Hub, `revision`, `cache_dir`, `token`, `local_files_only`, `force_download`.
+
+        Returns:
+            An instance of the class that the folder names.
+
+        Raises:
+            ValueError: no such model, or a folder that names another class than the one it is asked of.
+            FileNotFoundError: no such folder, and the Hub does not give it.
+        """
+        hub_arguments = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
+        folder = find_pipeline_folder(pretrained_model_name_or_path, hub_arguments)
+        class_name = pipeline_class_name(folder)
+        known = {c.__name__: c for c in _subclasses(DigitPipeline)}
+        if class_name not in known:
+            raise ValueError(
+                f"{pretrained_model_name_or_path}: is a {class_name}, expected one of {', '.join(sorted(known))}."
+            )
+        recorded = known[class_name]
+        if not (issubclass(recorded, cls) or issubclass(cls, recorded)):
+            raise ValueError(
+                f"{pretrained_model_name_or_path}: is a {class_name}, not a {cls.__name__}; load it by "
+                "DigitPipeline.from_pretrained."
+            )
+        # The more special of the two: what the folder names, or a subclass of it that was asked for by name.
+        chosen = recorded if issubclass(recorded, cls) else cls
+        kwargs.setdefault("use_safetensors", True)
+        return DiffusionPipeline.from_pretrained.__func__(chosen, str(folder), **kwargs)
+
+    @property
+    def guidance_scale(self) -> float:
+        """Guidance of the call under way; a callback may change it for the next steps by `pipe._guidance_scale`."""
+        return self._guidance_scale
+
+    @property
+    def num_timesteps(self) -> int:
+        """Number of denoising steps of the call under way."""
+        return self._num_timesteps
+
+    @property
+    def interrupt(self) -> bool:
+        """Set `pipe._interrupt = True` in a callback to end the call after that step."""
+        return self._interrupt
+
+    def _check_call(
+        self, num_inference_steps: int, guidance_scale: float, output_type: str, tensor_inputs: Sequence[str]
+    ) -> None:
+        if not isinstance(num_inference_steps, int) or num_inference_steps < 1:
+            raise ValueError(f"num_inference_steps: got {num_inference_steps!r}, expected a whole number from 1 up.")
+        if not isinstance(guidance_scale, int | float) or not abs(guidance_scale) < float("inf"):
+            raise ValueError(
+                f"guidance_scale: got {guidance_scale!r}, expected a finite number; 1 is off, 0 unconditional."
+            )
+        if output_type not in OUTPUT_TYPES:
+            raise ValueError(f"output_type: got {output_type!r}, expected one of {', '.join(OUTPUT_TYPES)}.")
+        for name in tensor_inputs:
+            if name not in self._callback_tensor_inputs:
+                raise ValueError(
+                    f"callback_on_step_end_tensor_inputs: got {name!r}, expected some of "
+                    f"{', '.join(self._callback_tensor_inputs)}."
+                )
+
+    def _set_timesteps(self, num_inference_steps: int, timesteps: Sequence[int] | None) -> torch.Tensor:
+        if timesteps is None:
+            self.scheduler.set_timesteps(num_inference_steps, device=self._execution_device)
+        elif "timesteps" in inspect.signature(self.scheduler.set_timesteps).parameters:
+            self.scheduler.set_timesteps(timesteps=timesteps, device=self._execution_device)
+        else:
+            raise ValueError(f"timesteps: {type(self.scheduler).__name__} takes no custom timesteps; pass None.")
+        return self.scheduler.timesteps
+
+    def _prepare_latents(
+        self, batch_size: int, generator: torch.Generator | list[torch.Generator] | None, latents: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Noise of the scheduler's initial scale, float32 on the execution device."""
+        c = self.denoiser.config
+        shape = (batch_size, c.in_channels, c.sample_size, c.sample_size)
+        if latents is None:
+            # Drawn on the CPU unless the generator lives elsewhere, so that one seed is one image on every device.
+            latents = randn_tensor(shape, generator=generator, device=_device_of(generator), dtype=torch.float32)
+        elif latents.shape != shape:
+            raise ValueError(f"latents: got shape {tuple(latents.shape)}, expected {shape}.")
+        return latents.to(self._execution_device, torch.float32) * self.scheduler.init_noise_sigma
+
+    def _predict(
+        self, sample: torch.Tensor, timestep: torch.Tensor, cond: Conditions, uncond: Conditions, guidance_scale: float
+    ) -> torch.Tensor:
+        """The guided prediction, float32; two conditions in one forward, or one where the other has no say."""
+        sample = sample.to(self.denoiser.dtype)
+        if guidance_scale in (0, 1):
+            output = self.denoiser(sample, timestep, **(cond if guidance_scale == 1 else uncond)).sample.float()
+        else:
+            both = {name: torch.cat([uncond[name], cond[name]]) for name in cond}
+            output = self.denoiser(torch.cat([sample, sample]), timestep, **both).sample.float()
+            uncond_output, cond_output = output.chunk(2)
+            output = classifier_free_guidance(cond_output, uncond_output, guidance_scale)
+        # A model with a learned variance says two things; only DDPM's learned types listen to the second.
+        learned = str(self.scheduler.config.get("variance_type")).startswith("learned")
+        return output if learned else output[:, : self.denoiser.config.in_channels]
+
+    def _denoise(
+        self,
+        latents: torch.Tensor,
+        timesteps: torch.Tensor,
+        cond: Conditions,
+        uncond: Conditions,
+        guidance_scale: float,
+        generator: torch.Generator | list[torch.Generator] | None,
+        eta: float,
+        callback_on_step_end: Callable[..., dict | None] | None,
+        callback_on_step_end_tensor_inputs: Sequence[str],
+    ) -> torch.Tensor:
+        """The loop: predict, step, tell the callback.
+
+        Args:
+            latents: (B, C, H, W) noise, float32.
+            timesteps: the scheduler's grid.
+            cond, uncond: keyword tensors of the denoiser, (B, ...), the second for "no condition".
+            guidance_scale, generator, eta: as in the pipelines' `__call__`.
+            callback_on_step_end: called as (pipeline, step, timestep, {name: tensor}); may return replacements.
+            callback_on_step_end_tensor_inputs: which tensors it gets.
+
+        Returns:
+            (B, C, H, W) float32.
+        """
+        self._guidance_scale, self._num_timesteps, self._interrupt = guidance_scale, len(timesteps), False
+        offered = {"generator": generator, "eta": eta}
+        accepted = inspect.signature(self.scheduler.step).parameters
+        step_arguments = {name: value for name, value in offered.items() if name in accepted}
+        if eta and "eta" not in accepted:
+            raise ValueError(f"eta: got {eta}, but {type(self.scheduler).__name__} has no eta; pass 0.")
+
+        with self.progress_bar(total=len(timesteps)) as progress:
+            for i, t in enumerate(timesteps):
+                model_input = self.scheduler.scale_model_input(latents, t)
+                model_output = self._predict(model_input, t, cond, uncond, self._guidance_scale)
+                latents = self.scheduler.step(model_output, t, latents, **step_arguments).prev_sample
+                if callback_on_step_end is not None:
+                    tensors = {"latents": latents, "model_output": model_output}
+                    asked = {name: tensors[name] for name in callback_on_step_end_tensor_inputs}
+                    latents = (callback_on_step_end(self, i, t, asked) or {}).get("latents", latents)
+                progress.update()
+                if self._interrupt:
+                    break
+        return latents
+
+    def _decode(self, latents: torch.Tensor, output_type: str) -> torch.Tensor | Any:
+        """Latents to what `output_type` names: "pil" list, "np" (B, H, W, C) or "pt" (B, C, H, W) in [0, 1]."""
+        if output_type == "latent":
+            return latents
+        if self.vae is not None:
+            scaled = latents.to(self.vae.dtype) / self.vae.config.scaling_factor
+            latents = self.vae.decode(scaled).sample.float()
+        return VaeImageProcessor(vae_scale_factor=1).postprocess(latents, output_type=output_type)
+
+
+def make_generators(generator: Seeds | None, batch_size: int) -> torch.Generator | list[torch.Generator] | None:
+    """What `generator=` may be, as generators.
+
+    Args:
+        generator: a generator or a list of one per image; or a seed, which gives image i a generator of its own seeded
+            `seed + i`, or a list of one seed per image.
+        batch_size: number of images.
+
+    Raises:
+        ValueError: a list of another length.
+    """
+    if generator is None or isinstance(generator, torch.Generator):
+        return generator
+    if isinstance(generator, int):
+        generator = range(generator, generator + batch_size)
+    if len(generator) != batch_size:
+        raise ValueError(f"generator: got {len(generator)} for {batch_size} images; pass one per image, or one seed.")
+    return [g if isinstance(g, torch.Generator) else torch.Generator().manual_seed(g) for g in generator]
+
+
+def _device_of(generator: torch.Generator | list[torch.Generator] | None) -> torch.device:
+    first = generator[0] if isinstance(generator, list) else generator
+    return torch.device("cpu") if first is None else first.device
+
+
+def _subclasses(base: type[DigitPipeline]) -> list[type[DigitPipeline]]:
+    return [c for child in base.__subclasses__() for c in (child, *_subclasses(child))]

@@ -1,0 +1,53 @@
+"""The repository root is the package `text2digit`, and its folders are subpackages: in a checkout as in a wheel."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).parent
+
+PACKAGES = ["data", "models", "pipelines", "schedulers", "training"]
+WEIGHTS = ["*.json", "*.md", "*.png", "*.yaml", "*.jsonl", "*.safetensors"]
+
+TEST = ["pytest>=8", "hypothesis>=6", "setuptools>=77", "wheel"]
+LINT = ["ruff>=0.9", "mypy>=1.13", "types-PyYAML"]
+
+setup(
+    name="text2digit",
+    script_name="setup.py",  # setuptools leaves this file out of the package by its name, which pip's build hides
+    version="0.1.0",
+    description="Handwritten digits by small diffusion models, in the style of Hugging Face diffusers",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    package_dir={"text2digit": "."},
+    packages=["text2digit", *(f"text2digit.{name}" for name in PACKAGES)],
+    package_data={
+        "text2digit": [
+            "py.typed",
+            "configs/*.yaml",
+            *(f"pretrained/*/{pattern}" for pattern in WEIGHTS),
+            *(f"pretrained/*/*/{pattern}" for pattern in WEIGHTS),
+        ]
+    },
+    install_requires=[
+        "torch>=2.6",
+        "torchvision>=0.21",
+        "diffusers>=0.41,<1",
+        "accelerate>=1.6",
+        "transformers>=4.57",
+        "safetensors>=0.6",
+        "huggingface_hub>=0.34",
+        "numpy>=1.26",
+        "pillow>=10",
+        "pyyaml>=6",
+        "matplotlib>=3.8",
+        "scikit-learn>=1.4",
+        "tqdm>=4.66",
+    ],
+    # gui: what the app will need, so that its name is settled; the app itself is not here yet.
+    extras_require={"gui": ["gradio>=5"], "test": TEST, "lint": LINT, "dev": [*TEST, *LINT]},
+    entry_points={"console_scripts": ["text2digit=text2digit.cli:main"]},
+)

@@ -1,0 +1,66 @@
+"""Shared by all tests: few threads, no network, tiny real components."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before any library reads it
+
+import pytest
+import torch
+
+from text2digit.data.datasets import DIGIT_NAMES, default_data_dir
+from text2digit.data.idx import MNIST_SHA256
+from text2digit.models import DigitDiT2DModel, DigitUNet2DModel
+from text2digit.pipelines import ClassConditionedDigitPipeline
+from text2digit.schedulers import DDIMScheduler
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The models here are tiny: a second thread costs more than it brings.
+torch.set_num_threads(1)
+
+TINY = {
+    "UNet": lambda **k: DigitUNet2DModel(**{"block_out_channels": (16, 32), "attention_head_dim": 16, **k}),
+    "DiT": lambda **k: DigitDiT2DModel(**{"num_layers": 2, "num_attention_heads": 2, "attention_head_dim": 16, **k}),
+}
+
+
+def randomize(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Give every weight a value: a fresh model predicts zero, and zero agrees with everything."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator) * (0.3 if p.dim() == 1 else p[0].numel() ** -0.5))
+    return model.eval()
+
+
+@pytest.fixture(params=list(TINY))
+def model_type(request):
+    return request.param
+
+
+@pytest.fixture
+def make_model(model_type):
+    """A tiny model of either type, with random weights."""
+    return lambda **options: randomize(TINY[model_type](**options))
+
+
+@pytest.fixture
+def pipeline():
+    """A tiny pipeline with random weights."""
+    scheduler = DDIMScheduler(prediction_type="v_prediction", timestep_spacing="trailing")
+    names = dict(enumerate(DIGIT_NAMES))
+    pipe = ClassConditionedDigitPipeline(randomize(TINY["UNet"]()), scheduler, id2label=names)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def has_mnist() -> bool:
+    """Whether the four files are at hand."""
+    raw = default_data_dir() / "MNIST" / "raw"
+    return all((raw / name).is_file() for name in MNIST_SHA256)
+
+
+needs_mnist = pytest.mark.skipif(
+    not has_mnist(), reason="needs real MNIST; point TEXT2DIGIT_DATA at a folder that holds MNIST/raw"
+)

@@ -1,0 +1,165 @@
+"""What people type, and what they read when they mistype."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from text2digit import cli
+from text2digit.sample_text2digit import SCHEDULERS, parse_classes
+from text2digit.train_text2digit import FLAGS, parse_arguments
+
+
+@pytest.fixture
+def saved(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path / "model")
+    return str(tmp_path / "model")
+
+
+def sample(saved, *flags):
+    return cli.main(["sample", "--model", saved, "--steps", "2", *flags])
+
+
+def test_grid(saved, tmp_path, capsys):
+    assert sample(saved, "--digits", "1,3-4", "--num", "2", "-o", str(tmp_path / "grid.png")) == 0
+    assert Image.open(tmp_path / "grid.png").size == ((2 * 29 + 1) * 2, (3 * 29 + 1) * 2)
+    output = capsys.readouterr().out
+    assert "grid.png: a grid, one row per class" in output and "6 images" in output and "drawn in" in output
+
+
+def test_arrays_and_single_files_hold_the_same(saved, tmp_path):
+    assert sample(saved, "--digits", "2-3", "--num", "2", "-o", str(tmp_path / "a.npz")) == 0
+    assert sample(saved, "--digits", "2-3", "--num", "2", "-o", str(tmp_path / "folder")) == 0
+    arrays = np.load(tmp_path / "a.npz")
+    assert arrays["images"].shape == (4, 28, 28) and arrays["images"].dtype == np.uint8
+    assert arrays["labels"].tolist() == [2, 2, 3, 3]
+    names = sorted(path.name for path in (tmp_path / "folder").iterdir())
+    assert names == ["2-00000.png", "2-00001.png", "3-00002.png", "3-00003.png"]
+    files = [np.asarray(Image.open(tmp_path / "folder" / name)) for name in names]
+    assert np.array_equal(np.stack(files), arrays["images"])
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_schedulers_by_name(saved, tmp_path, scheduler):
+    assert (
+        sample(
+            saved,
+            "--digits",
+            "5",
+            "--num",
+            "1",
+            "--steps",
+            "4",
+            "--scheduler",
+            scheduler,
+            "-o",
+            str(tmp_path / "x.png"),
+        )
+        == 0
+    )
+
+
+def test_seed_decides(saved, tmp_path):
+    images = []
+    for name, seed in (("a", "0"), ("b", "0"), ("c", "1")):
+        path = tmp_path / f"{name}.npz"
+        sample(saved, "--digits", "5", "--num", "2", "--guidance_scale", "1.5", "--seed", seed, "-o", str(path))
+        images.append(np.load(path)["images"])
+    assert np.array_equal(images[0], images[1])
+    assert np.array_equal(images[0][1], images[2][0])  # image i is seeded SEED + i
+
+
+def test_classes():
+    assert parse_classes("0-2,7", 10) == [0, 1, 2, 7] and parse_classes(None, 3) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--digits", "0-10"], "--digits: got '0-10', expected classes from 0 to 9"),
+        (["--digits", "x"], "--digits: got 'x', expected numbers and ranges"),
+        (["--digits", "3-1"], "--digits: got '3-1'"),
+        (["--num", "0"], "--num: got 0, expected 1 or more"),
+        (["--scheduler", "ddmi"], "--scheduler: got 'ddmi', expected one of ddim, ddpm"),
+        (["-o", "digits.jpg"], "--output: got digits.jpg, expected FILE.png, FILE.npz or a folder"),
+        (["--guidance-scale", "nan"], "guidance_scale: got nan"),
+    ],
+)
+def test_sample_says_what_it_expected_and_writes_nothing(saved, tmp_path, capsys, monkeypatch, flags, message):
+    monkeypatch.chdir(tmp_path)
+    assert sample(saved, *flags) == 2
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_unknown_model(capsys):
+    assert cli.main(["sample", "--model", "nothing-here"]) == 2
+    assert "no such folder and no such shipped weights" in capsys.readouterr().err
+
+
+def test_verbs(capsys):
+    assert cli.main([]) == 0 and "sample" in capsys.readouterr().out
+    assert (
+        cli.main(["smaple"]) == 2 and "got the verb 'smaple', expected one of train, sample" in capsys.readouterr().err
+    )
+
+
+def test_training_flags_are_spellings_of_fields():
+    """Dashes, diffusers' underscores, the toy's words, and any field by its dotted name."""
+    config, dry_run = parse_arguments(
+        [
+            "--config",
+            "unet",
+            "--batch_size",
+            "7",
+            "--epochs",
+            "3",
+            "--lr",
+            "1e-4",
+            "--dry-run",
+            "optim.ema_decay=0.5",
+            "--output-dir",
+            "x",
+        ]
+    )
+    assert (config.training.batch_size, config.training.epochs, config.optim.lr) == (7, 3, 1e-4)
+    assert (config.optim.ema_decay, config.training.output_dir, dry_run) == (0.5, "x", True)
+    assert parse_arguments(["--model-type", "DiT"])[0].model.type == "DiT"
+    assert parse_arguments([])[0].model.type == "UNet"
+    for flag, (field, _) in FLAGS.items():
+        assert flag.startswith("--") and "." in field
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--epochs", "x"], "training.epochs: got 'x', expected int"),
+        (["training.epoch=1"], "Did you mean 'epochs'"),
+        (["--config", "nothing"], "neither a file nor a recipe"),
+        (["--model-type", "GAN"], "recipe that ships"),
+        (["--mixed-precision", "fp4"], "training.mixed_precision: got 'fp4', expected one of no, fp16, bf16"),
+    ],
+)
+def test_training_mistakes_end_before_anything_is_written(flags, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse_arguments(flags)
+    assert stop.value.code == 2 and message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--dataset", "minst"], "data.dataset: got 'minst', expected one of mnist"),
+        (["--dataset", "digits", "model.patch_sise=2"], "Did you mean 'patch_size'"),
+        (["--dataset", "digits", "scheduler.prediction_type=eps"], "prediction_type: got 'eps'"),
+        (
+            ["--dataset", "digits", "--resume", "nowhere"],
+            "got 'nowhere', expected auto, never or a",
+        ),
+        (["--dataset", "digits", "optim.decay=step"], "optim.decay: got 'step'"),
+    ],
+)
+def test_runs_that_cannot_start_say_why_and_write_nothing(flags, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", *flags]) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

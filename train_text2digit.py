@@ -1,0 +1,76 @@
+"""Train a denoiser: `accelerate launch train_text2digit.py --config configs/unet.yaml`, or `text2digit train …`.
+
+Every field of the config can be set as section.key=value after the flags.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+from text2digit.config import RunConfig, load_config
+from text2digit.runtime import describe_device, keep_freed_memory
+
+# Flags that are another spelling of a field of the config.
+FLAGS = {
+    "--model-type": ("model.type", "UNet or DiT; without --config it also chooses the recipe"),
+    "--dataset": ("data.dataset", "mnist, fashion-mnist, kmnist, digits or folder"),
+    "--data-dir": ("data.data_dir", "where the data lies or is downloaded to"),
+    "--epochs": ("training.epochs", "passes over the data"),
+    "--max-train-steps": ("training.max_train_steps", "steps, in place of epochs"),
+    "--batch-size": ("training.batch_size", "images per step, over all processes"),
+    "--lr": ("optim.lr", "peak learning rate"),
+    "--seed": ("training.seed", "of weights, order and noise"),
+    "--output-dir": ("training.output_dir", "folder of the run"),
+    "--checkpointing-steps": ("training.checkpointing_steps", "steps between checkpoints"),
+    "--resume": ("training.resume", "auto, never, or the folder of a checkpoint"),
+    "--mixed-precision": ("training.mixed_precision", "no, fp16 or bf16"),
+}
+
+
+def parse_arguments(argv: Sequence[str] | None) -> tuple[RunConfig, bool]:
+    """The config that a command line asks for, and whether to stop after printing the plan."""
+    parser = argparse.ArgumentParser(prog="text2digit train", description=__doc__)
+    parser.add_argument("--config", help="a recipe: a YAML file, or the name of one that ships (unet, dit)")
+    for flag, (field, help_text) in FLAGS.items():
+        spellings = dict.fromkeys([flag, "--" + flag[2:].replace("-", "_")])
+        parser.add_argument(*spellings, dest=field, metavar="X", help=f"{help_text} ({field})")
+    parser.add_argument("--dry-run", "--dry_run", action="store_true", help="print the plan and stop")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="any field of the config")
+    arguments = parser.parse_intermixed_args(argv)
+
+    given = [(field, getattr(arguments, field)) for field, _ in FLAGS.values()]
+    flags = [f"{field}={value}" for field, value in given if value is not None]
+    model_type = getattr(arguments, "model.type")
+    try:
+        config = load_config(arguments.config or (model_type or "UNet").lower(), [*flags, *arguments.overrides])
+    except ValueError as error:
+        parser.error(str(error))
+    return config, arguments.dry_run
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    config, dry_run = parse_arguments(argv)
+    keep_freed_memory()  # before the first tensor
+    from text2digit.training import plan, prepare_run, train
+
+    try:
+        if dry_run:
+            print(plan(config))
+            return 0
+        run = prepare_run(config)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    started = time.perf_counter()
+    run.accelerator.print(f"device: {describe_device(run.accelerator.device)}")
+    run.accelerator.print(f"run: {run.folder}, step {run.step} of {run.total_steps}")
+    folder = train(run)
+    run.accelerator.print(f"saved: {folder} after {(time.perf_counter() - started) / 60:.1f} minutes")
+    run.accelerator.print(f"draw:  text2digit sample --model {folder} -o digits.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
