@@ -1,8 +1,10 @@
 """What a process sets up once before it computes; only the command lines call this, never an import."""
 
 import ctypes
+import os
 import platform
 
+import psutil
 import torch
 
 # mallopt's parameters, malloc.h.
@@ -23,6 +25,22 @@ def keep_freed_memory() -> bool:
     libc = ctypes.CDLL(None)
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, 64 << 20))
     return all(libc.mallopt(parameter, value) == 1 for parameter, value in settings)
+
+
+def use_all_cores() -> int:
+    """Undo the one thread that `accelerate launch` gives each process unless it is told `--cpu`.
+
+    It does so by OMP_NUM_THREADS, and half the speed of two cores is lost. Only that default is undone: a process that
+    was not launched so, or that was given more threads, keeps what it has.
+
+    Returns:
+        CPU threads of this process.
+    """
+    launched = "ACCELERATE_MIXED_PRECISION" in os.environ
+    if launched and os.environ.get("OMP_NUM_THREADS") == "1":
+        cores = psutil.cpu_count(logical=False) or 1
+        torch.set_num_threads(max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    return torch.get_num_threads()
 
 
 def best_device() -> torch.device:

@@ -46,6 +46,7 @@ setup(
         "matplotlib>=3.8",
         "scikit-learn>=1.4",
         "tqdm>=4.66",
+        "psutil>=5.9",
     ],
     # gui: what the app will need, so that its name is settled; the app itself is not here yet.
     extras_require={"gui": ["gradio>=5"], "test": TEST, "lint": LINT, "dev": [*TEST, *LINT]},

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from text2digit.config import RunConfig, load_config
-from text2digit.runtime import describe_device, keep_freed_memory
+from text2digit.runtime import describe_device, keep_freed_memory, use_all_cores
 
 # Flags that are another spelling of a field of the config.
 FLAGS = {
@@ -53,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     config, dry_run = parse_arguments(argv)
     keep_freed_memory()  # before the first tensor
+    use_all_cores()
     from text2digit.training import plan, prepare_run, train
 
     try:
