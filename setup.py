@@ -6,7 +6,7 @@ from setuptools import setup
 
 ROOT = Path(__file__).parent
 
-PACKAGES = ["data", "models", "pipelines", "schedulers", "training"]
+PACKAGES = ["data", "evaluation", "models", "pipelines", "schedulers", "training"]
 WEIGHTS = ["*.json", "*.md", "*.png", "*.yaml", "*.jsonl", "*.safetensors"]
 
 TEST = ["pytest>=8", "hypothesis>=6", "setuptools>=77", "wheel"]

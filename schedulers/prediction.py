@@ -64,3 +64,21 @@ def split_prediction(
     x_0 = (b / determinant) * sample + (-sigma_t / determinant) * model_output
     noise = (alpha_t / determinant) * model_output + (-a / determinant) * sample
     return x_0, noise
+
+
+def convert_prediction(
+    source: str, target: str, model_output: torch.Tensor, sample: torch.Tensor, alpha_t: Level, sigma_t: Level
+) -> torch.Tensor:
+    """Say in the words of `target` what a model of type `source` said; arguments as in `split_prediction`."""
+    x_0, noise = split_prediction(source, model_output, sample, alpha_t, sigma_t)
+    return make_target(target, x_0, noise, alpha_t, sigma_t)
+
+
+def x_0_error_scale(prediction_type: str, alpha_t: torch.Tensor, sigma_t: torch.Tensor) -> torch.Tensor:
+    """How much a squared error of the prediction weighs as a squared error of x_0: (sigma_t / determinant)^2.
+
+    1 / SNR for "epsilon", 1 for "sample", sigma_t^2 for "v_prediction" on a variance-preserving path and for
+    "flow_prediction" on a flow.
+    """
+    a, b = target_coefficients(prediction_type, alpha_t, sigma_t)
+    return (sigma_t / (alpha_t * b - sigma_t * a)) ** 2

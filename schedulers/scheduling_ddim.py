@@ -11,6 +11,7 @@ from diffusers.schedulers.scheduling_ddim import DDIMSchedulerOutput
 from diffusers.schedulers.scheduling_utils import SchedulerMixin  # noqa: F401  diffusers looks for it in this module
 from diffusers.utils.torch_utils import randn_tensor
 
+from .noise import transition
 from .scheduling_utils import DiscreteScheduler
 
 
@@ -46,14 +47,15 @@ class DDIMScheduler(DiscreteScheduler):
         self._build_levels()
         self.final_alpha_cumprod = torch.tensor(1.0) if set_alpha_to_one else self.alphas_cumprod[0]
 
-    def _level(self, timestep: int) -> tuple[float, float]:
+    def _level(self, timestep: float) -> tuple[float, float]:
         # Without set_alpha_to_one the last step lands on the first level of training instead of on clean data.
-        return super()._level(timestep if self.config.set_alpha_to_one else max(timestep, 0))
+        first = self.path.clean_timestep + 1
+        return super()._level(timestep if self.config.set_alpha_to_one else max(timestep, first))
 
     def step(
         self,
         model_output: torch.Tensor,
-        timestep: int | torch.Tensor,
+        timestep: float | torch.Tensor,
         sample: torch.Tensor,
         eta: float = 0.0,
         use_clipped_model_output: bool = False,
@@ -81,14 +83,15 @@ class DDIMScheduler(DiscreteScheduler):
         """
         if generator is not None and variance_noise is not None:
             raise ValueError("step: pass either generator or variance_noise, not both.")
-        t, s = int(timestep), self.previous_timestep(timestep)
+        t, s = float(timestep), self.previous_timestep(timestep)
         (alpha_t, sigma_t), (alpha_s, sigma_s) = self._level(t), self._level(s)
         x_0, noise = self._split_prediction(model_output, sample, t)
         if use_clipped_model_output:
             noise = (sample - alpha_t * x_0) / sigma_t
 
         # Equation 16; DDPM's posterior standard deviation, scaled.
-        std = eta * (sigma_s / sigma_t) * math.sqrt(max(1 - (alpha_t / alpha_s) ** 2, 0.0))
+        _, variance_ts = transition((alpha_t, sigma_t), (alpha_s, sigma_s))
+        std = eta * (sigma_s / sigma_t) * math.sqrt(variance_ts)
         # Equation 12: clean image, direction back to x_t, fresh noise.
         prev_sample = alpha_s * x_0 + math.sqrt(max(sigma_s**2 - std**2, 0.0)) * noise
         if std > 0:

@@ -1,7 +1,7 @@
 """Ancestral sampling of "Denoising Diffusion Probabilistic Models" (2006.11239), on any grid of timesteps.
 
-Names: t current and s next, cleaner timestep; alpha_{t|s} = alpha_t / alpha_s;
-beta_{t|s} = 1 - alpha_{t|s}^2, the paper's beta_t when s = t - 1.
+Names: t current and s next, cleaner timestep; `alpha_ts`, `variance_ts` lead from x_s to x_t: the roots of the paper's
+1 - beta_t, and its beta_t, when s = t - 1.
 """
 
 import math
@@ -12,6 +12,7 @@ from diffusers.schedulers.scheduling_ddpm import DDPMSchedulerOutput
 from diffusers.schedulers.scheduling_utils import SchedulerMixin  # noqa: F401  diffusers looks for it in this module
 from diffusers.utils.torch_utils import randn_tensor
 
+from .noise import transition
 from .scheduling_utils import DiscreteScheduler
 
 VARIANCE_TYPES = ("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range")
@@ -50,7 +51,7 @@ class DDPMScheduler(DiscreteScheduler):
     def step(
         self,
         model_output: torch.Tensor,
-        timestep: int | torch.Tensor,
+        timestep: float | torch.Tensor,
         sample: torch.Tensor,
         generator: torch.Generator | list[torch.Generator] | None = None,
         return_dict: bool = True,
@@ -67,22 +68,20 @@ class DDPMScheduler(DiscreteScheduler):
         Returns:
             `prev_sample` x_s and `pred_original_sample` x_0. The last step adds no noise.
         """
-        t, s = int(timestep), self.previous_timestep(timestep)
+        t, s = float(timestep), self.previous_timestep(timestep)
         (alpha_t, sigma_t), (alpha_s, sigma_s) = self._level(t), self._level(s)
         learned = None
         if self.config.variance_type.startswith("learned"):
             model_output, learned = model_output.split(sample.shape[1], dim=1)
         x_0, _ = self._split_prediction(model_output, sample, t)
 
-        alpha_ts = alpha_t / alpha_s
-        beta_ts = 1 - alpha_ts**2
+        alpha_ts, variance_ts = transition((alpha_t, sigma_t), (alpha_s, sigma_s))
         # Posterior mean (equation 7): how much of x_0 and of x_t.
-        mean = (alpha_s * beta_ts / sigma_t**2) * x_0 + (alpha_ts * sigma_s**2 / sigma_t**2) * sample
-        prev_sample = mean
-        if s >= 0:
-            small = beta_ts * sigma_s**2 / sigma_t**2  # equation 7: the variance when x_0 is known
+        prev_sample = (alpha_s * variance_ts / sigma_t**2) * x_0 + (alpha_ts * sigma_s**2 / sigma_t**2) * sample
+        if sigma_s > 0:
+            small = variance_ts * sigma_s**2 / sigma_t**2  # equation 7: the variance when x_0 is known
             noise = randn_tensor(sample.shape, generator=generator, device=sample.device, dtype=sample.dtype)
-            prev_sample = mean + self._std(small, beta_ts, learned) * noise
+            prev_sample = prev_sample + self._std(small, variance_ts, learned) * noise
         if not return_dict:
             return prev_sample, x_0
         return DDPMSchedulerOutput(prev_sample=prev_sample, pred_original_sample=x_0)

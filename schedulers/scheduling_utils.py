@@ -6,20 +6,22 @@ import torch
 from diffusers.configuration_utils import ConfigMixin
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers, SchedulerMixin
 
-from .noise import make_betas, rescale_zero_terminal_snr
+from .noise import NOISE_SCHEDULES, log_snr, make_path
 from .prediction import PREDICTION_TYPES, make_target, split_prediction
 from .spacing import TIMESTEP_SPACINGS, check_timesteps, make_timesteps
 
 
 class DiscreteScheduler(SchedulerMixin, ConfigMixin):
-    """A variance-preserving process on T levels and a descending grid on them.
+    """A noise path of T levels and a descending grid on it.
 
     `step` of a subclass finds the current and the next level on the grid that `set_timesteps` made, and keeps no state
-    between calls. Until `set_timesteps` is called the grid is every timestep.
+    between calls. Until `set_timesteps` is called the grid is every level.
 
     Attributes:
-        betas, alphas, alphas_cumprod: (T,) float32 on the CPU.
-        timesteps: (n,) int64, descending.
+        path: alpha_t and sigma_t of every timestep, float64 (`noise.NoisePath`).
+        betas, alphas, alphas_cumprod: (T,) float32 on the CPU; of a flow, those of the variance-preserving process with
+            the same signal-to-noise ratios.
+        timesteps: (n,) descending; int64, or float32 for a flow.
         num_inference_steps: n, or None before `set_timesteps`.
         init_noise_sigma: 1.0, standard deviation of the noise that sampling starts from.
     """
@@ -32,20 +34,29 @@ class DiscreteScheduler(SchedulerMixin, ConfigMixin):
     def _build_levels(self) -> None:
         """Fill the tables from the config. Coefficients are read from float64 and leave as Python numbers."""
         c = self.config
-        for name, known in (("prediction_type", PREDICTION_TYPES), ("timestep_spacing", TIMESTEP_SPACINGS)):
+        choices = {
+            "beta_schedule": NOISE_SCHEDULES,
+            "prediction_type": PREDICTION_TYPES,
+            "timestep_spacing": TIMESTEP_SPACINGS,
+        }
+        for name, known in choices.items():
             if c[name] not in known:
                 raise ValueError(f"{name}: got {c[name]!r}, expected one of {', '.join(known)}.")
-        if c.trained_betas is not None:
-            betas = torch.as_tensor(c.trained_betas, dtype=torch.float64)
-        else:
-            betas = make_betas(c.beta_schedule, c.num_train_timesteps, c.beta_start, c.beta_end)
-        if c.rescale_betas_zero_snr:
-            betas = rescale_zero_terminal_snr(betas)
-        alphas_cumprod = torch.cumprod(1 - betas, dim=0)
-        self.betas, self.alphas, self.alphas_cumprod = betas.float(), (1 - betas).float(), alphas_cumprod.float()
-        self._alpha, self._sigma = alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt()  # (T,) float64, CPU
+        self.path = make_path(
+            c.beta_schedule, c.num_train_timesteps, c.beta_start, c.beta_end, c.trained_betas, c.rescale_betas_zero_snr
+        )
+        self.timesteps = self._timesteps_at(torch.arange(len(self) - 1, -1, -1))
+        alpha, sigma = self.path.levels(self.timesteps.flip(0))
+        self._log_snr = log_snr(alpha, sigma)
+        alphas_cumprod = torch.sigmoid(self._log_snr)
+        alphas = alphas_cumprod / torch.cat([torch.ones(1), alphas_cumprod[:-1]])
+        self.betas, self.alphas, self.alphas_cumprod = (1 - alphas).float(), alphas.float(), alphas_cumprod.float()
         self.num_inference_steps: int | None = None
-        self.timesteps = torch.arange(len(betas) - 1, -1, -1)
+
+    def _timesteps_at(self, places: torch.Tensor) -> torch.Tensor:
+        """Timesteps of levels 0 to T - 1."""
+        timesteps = places + self.path.clean_timestep + 1
+        return timesteps if self.path.clean_timestep < 0 else timesteps.float()
 
     def __len__(self) -> int:
         return self.config.num_train_timesteps
@@ -54,14 +65,14 @@ class DiscreteScheduler(SchedulerMixin, ConfigMixin):
         self,
         num_inference_steps: int | None = None,
         device: str | torch.device | None = None,
-        timesteps: Sequence[int] | None = None,
+        timesteps: Sequence[float] | None = None,
     ) -> None:
         """Fix the grid.
 
         Args:
             num_inference_steps: how many timesteps, from 1 to T, spaced by the config's `timestep_spacing`.
             device: where to keep them.
-            timesteps: a grid of one's own instead: integers in [0, T), descending.
+            timesteps: a grid of one's own instead, descending: integers in [0, T), or numbers in (0, T] for a flow.
 
         Raises:
             ValueError: both or neither given, or values out of range.
@@ -69,45 +80,51 @@ class DiscreteScheduler(SchedulerMixin, ConfigMixin):
         if (num_inference_steps is None) == (timesteps is None):
             raise ValueError("set_timesteps: pass exactly one of num_inference_steps and timesteps.")
         if timesteps is not None:
-            grid = check_timesteps(list(timesteps), len(self))
+            grid = check_timesteps(timesteps, self.path.clean_timestep, len(self))
         else:
             assert num_inference_steps is not None
-            grid = make_timesteps(
-                self.config.timestep_spacing, num_inference_steps, len(self), self.config.steps_offset
-            )
+            spacing, offset = self.config.timestep_spacing, self.config.steps_offset
+            grid = self._timesteps_at(make_timesteps(spacing, num_inference_steps, len(self), offset, self._log_snr))
         self.num_inference_steps = len(grid)
         self.timesteps = grid.to(device)
 
-    def previous_timestep(self, timestep: int | torch.Tensor) -> int:
-        """The next, cleaner timestep of the grid; -1 after the last.
+    def previous_timestep(self, timestep: float | torch.Tensor) -> float:
+        """The next, cleaner timestep of the grid; `path.clean_timestep` (-1, or 0 for a flow) after the last.
 
         Raises:
             ValueError: a timestep that is not on the grid.
         """
-        place = (self.timesteps == int(timestep)).nonzero()
+        place = (self.timesteps == float(timestep)).nonzero()
         if len(place) == 0:
             raise ValueError(
-                f"timestep: got {int(timestep)}, which is not on the grid of {len(self.timesteps)} timesteps that "
+                f"timestep: got {float(timestep):g}, which is not on the grid of {len(self.timesteps)} timesteps that "
                 "set_timesteps made; pass one of scheduler.timesteps."
             )
         following = int(place[0]) + 1
-        return int(self.timesteps[following]) if following < len(self.timesteps) else -1
+        return self.timesteps[following].item() if following < len(self.timesteps) else self.path.clean_timestep
 
-    def _level(self, timestep: int) -> tuple[float, float]:
-        """(alpha_t, sigma_t); timestep -1 is clean data."""
-        if timestep < 0:
+    def _level(self, timestep: float) -> tuple[float, float]:
+        """(alpha_t, sigma_t)."""
+        if timestep <= self.path.clean_timestep:
             return 1.0, 0.0
-        return float(self._alpha[timestep]), float(self._sigma[timestep])
+        alpha_t, sigma_t = self.path.levels(torch.tensor(timestep, dtype=torch.float64))
+        return float(alpha_t), float(sigma_t)
 
     def scale_model_input(self, sample: torch.Tensor, timestep: int | torch.Tensor | None = None) -> torch.Tensor:
         """Return `sample`: variance-preserving samples need no scaling. Here for schedulers to be exchangeable."""
         return sample
 
     def _split_prediction(
-        self, model_output: torch.Tensor, sample: torch.Tensor, timestep: int
+        self, model_output: torch.Tensor, sample: torch.Tensor, timestep: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Predicted x_0, thresholded or clipped as the config says, and predicted noise."""
-        x_0, noise = split_prediction(self.config.prediction_type, model_output, sample, *self._level(timestep))
+        alpha_t, sigma_t = self._level(timestep)
+        if alpha_t == 0 and self.config.prediction_type == "epsilon":
+            raise ValueError(
+                f"prediction_type: got 'epsilon' at timestep {timestep:g}, which is pure noise, where the noise says "
+                "nothing about x_0; use v_prediction, or a schedule without zero terminal SNR."
+            )
+        x_0, noise = split_prediction(self.config.prediction_type, model_output, sample, alpha_t, sigma_t)
         if self.config.thresholding:
             x_0 = dynamic_threshold(x_0, self.config.dynamic_thresholding_ratio, self.config.sample_max_value)
         elif self.config.clip_sample:
@@ -116,9 +133,8 @@ class DiscreteScheduler(SchedulerMixin, ConfigMixin):
 
     def levels(self, timesteps: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(alpha_t, sigma_t) of each image, as (B, 1, ...) on the device and in the dtype of `like`."""
-        timesteps = timesteps.cpu()
         shape = (-1,) + (1,) * (like.dim() - 1)
-        alpha_t, sigma_t = (table[timesteps].to(like.dtype).reshape(shape) for table in (self._alpha, self._sigma))
+        alpha_t, sigma_t = (level.to(like.dtype).reshape(shape) for level in self.path.levels(timesteps.cpu()))
         return alpha_t.to(like.device), sigma_t.to(like.device)
 
     def add_noise(self, original_samples: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
@@ -126,7 +142,7 @@ class DiscreteScheduler(SchedulerMixin, ConfigMixin):
 
         Args:
             original_samples, noise: (B, ...) x_0 and noise.
-            timesteps: (B,) integers in [0, T).
+            timesteps: (B,) on the path.
         """
         alpha_t, sigma_t = self.levels(timesteps, like=original_samples)
         return alpha_t * original_samples + sigma_t * noise

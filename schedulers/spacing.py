@@ -1,19 +1,35 @@
-"""Which of the training's timesteps a sampler visits (2305.08891, table 2)."""
+"""Which of the training's T levels a sampler visits.
+
+A grid is a list of places among the levels, 0 the cleanest and T - 1 the noisiest, in the order of sampling. Every
+count from 1 to T gives as many distinct places.
+"""
+
+import math
+from collections.abc import Sequence
 
 import torch
 
-TIMESTEP_SPACINGS = ("leading", "trailing", "linspace")
+TIMESTEP_SPACINGS = ("leading", "trailing", "linspace", "quadratic", "exponential", "log_snr")
 
 
-def make_timesteps(spacing: str, num_inference_steps: int, num_train_timesteps: int, steps_offset: int) -> torch.Tensor:
-    """A descending grid of distinct timesteps.
+def make_timesteps(
+    spacing: str,
+    num_inference_steps: int,
+    num_train_timesteps: int,
+    steps_offset: int = 0,
+    snr: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """A descending grid of distinct places.
 
     Args:
         spacing: "leading" starts at the bottom of each interval (and so below pure noise), "trailing" at the top,
-            "linspace" has both ends.
-        num_inference_steps: n, from 1 to T.
+            "linspace" has both ends (2305.08891, table 2). The others have both ends too, and are even in the root of
+            the place ("quadratic", 2010.02502, appendix D.2), in its logarithm ("exponential"), or in the log-SNR
+            ("log_snr", 2206.00927, section 3.4).
+        num_inference_steps: n, from 1 to T. One step starts from the noisiest level, save with "leading".
         num_train_timesteps: T.
         steps_offset: added to a "leading" grid, as far as it stays below T.
+        snr: (T,) log-SNR of the levels, descending; for "log_snr".
 
     Returns:
         (n,) int64 in [0, T).
@@ -33,14 +49,65 @@ def make_timesteps(spacing: str, num_inference_steps: int, num_train_timesteps: 
     if spacing == "linspace":
         # A single step starts from pure noise: linspace(last, 0, 1) is [last].
         return torch.linspace(last, 0, n, dtype=torch.float64).round().long()
+    if spacing == "quadratic":
+        return _distinct(torch.linspace(math.sqrt(last), 0, n, dtype=torch.float64) ** 2, last)
+    if spacing == "exponential":
+        return _distinct(torch.linspace(math.log(num_train_timesteps), 0, n, dtype=torch.float64).exp() - 1, last)
+    if spacing == "log_snr":
+        assert snr is not None, "log_snr spacing needs the log-SNR of the levels"
+        return _distinct(_even_in_log_snr(snr.double(), n), last)
     raise ValueError(f"timestep_spacing: got {spacing!r}, expected one of {', '.join(TIMESTEP_SPACINGS)}.")
 
 
-def check_timesteps(timesteps: list[int], num_train_timesteps: int) -> torch.Tensor:
-    """A user's own grid as (n,) int64, refused unless it descends within [0, T)."""
-    grid = torch.as_tensor(timesteps)
-    if grid.dim() != 1 or len(grid) == 0 or grid.is_floating_point() or bool((grid[1:] >= grid[:-1]).any()):
-        raise ValueError(f"timesteps: got {timesteps}, expected integers in descending order, each once.")
-    if grid[0] >= num_train_timesteps or grid[-1] < 0:
-        raise ValueError(f"timesteps: got {timesteps}, expected values from {num_train_timesteps - 1} down to 0.")
-    return grid.long()
+def _even_in_log_snr(snr: torch.Tensor, n: int) -> torch.Tensor:
+    """Places, between levels where need be, of n log-SNRs at even distances; the first is always the noisiest level.
+
+    A last level of pure noise has no finite log-SNR; the distances then start from the one before it.
+    """
+    if n == 1:
+        return torch.tensor([len(snr) - 1.0])
+    noisiest = len(snr) - 1 if snr[-1].isfinite() else len(snr) - 2
+    wanted = torch.linspace(float(snr[noisiest]), float(snr[0]), n, dtype=torch.float64)
+    # Linear interpolation on the ascending table; `above` is the first level noisier than what is wanted.
+    above = torch.searchsorted(-snr[: noisiest + 1].contiguous(), -wanted).clamp(min=1)
+    left, right = snr[above - 1], snr[above]
+    places = above - 1 + ((left - wanted) / (left - right)).clamp(0, 1)
+    places[0] = len(snr) - 1
+    return places
+
+
+def _distinct(places: torch.Tensor, last: int) -> torch.Tensor:
+    """Round a descending grid; places that fall together are moved up, and those that reach the top, down."""
+    grid = places.round().long().flip(0).tolist()
+    for i in range(1, len(grid)):
+        grid[i] = max(grid[i], grid[i - 1] + 1)
+    for i, highest in zip(reversed(range(len(grid))), range(last, -1, -1), strict=False):
+        grid[i] = min(grid[i], highest)
+    return torch.tensor(grid[::-1])
+
+
+def check_timesteps(timesteps: Sequence[float], clean_timestep: int, num_train_timesteps: int) -> torch.Tensor:
+    """A user's own grid of timesteps, refused unless it descends within the path's range.
+
+    Args:
+        timesteps: whole numbers in [0, T) for a table of levels; real numbers in (0, T] for a flow.
+        clean_timestep: the path's.
+        num_train_timesteps: T.
+
+    Returns:
+        (n,) int64, or float32 for a flow.
+
+    Raises:
+        ValueError: anything else.
+    """
+    is_table = clean_timestep < 0
+    grid, shown = torch.as_tensor(timesteps), list(timesteps)
+    kind = "integers" if is_table else "numbers"
+    fractional = is_table and grid.is_floating_point()
+    if grid.dim() != 1 or len(grid) == 0 or fractional or bool((grid[1:] >= grid[:-1]).any()):
+        raise ValueError(f"timesteps: got {shown}, expected {kind} in descending order, each once.")
+    noisiest = clean_timestep + num_train_timesteps
+    if grid[0] > noisiest or grid[-1] <= clean_timestep:
+        bound = f"down to {clean_timestep + 1}" if is_table else "to above 0"
+        raise ValueError(f"timesteps: got {shown}, expected values from {noisiest} {bound}.")
+    return grid.long() if is_table else grid.float()

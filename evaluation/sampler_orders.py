@@ -1,0 +1,188 @@
+"""Measure the order of samplers and draw their trajectories: `python -m text2digit.evaluation.sampler_orders`.
+
+Writes `sampler_orders.json` and `trajectories.png` into a folder, and with `--readme` the tables into a page. Nothing
+is trained: the denoiser is exact (`oracle.py`), so the error is the sampler's alone.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+
+from ..schedulers import DDIMScheduler
+from .oracle import level_at, one_gaussian, three_gaussians, trajectory
+
+# Error is measured half way: near clean data the levels lie far apart in log-SNR however many steps there are, because
+# timesteps are integers, and a slope taken there says more about the grid than about the sampler.
+STEPS = (20, 40, 80, 160)
+POINTS = 64
+GRIDS = {
+    "leading": "the bottom of each interval; diffusers' default",
+    "trailing": "the top of each interval; ours",
+    "linspace": "both ends",
+    "quadratic": "denser where it is clean",
+    "exponential": "much denser where it is clean",
+    "log_snr": "even in log-SNR",
+}
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A deterministic sampler and what is claimed of it.
+
+    Attributes:
+        name: as the table says it.
+        scheduler_class, config: the scheduler.
+        order: that it declares, of its global error.
+        tolerance: by which a fitted slope may be off: multistep methods start with lower orders, which shows, the
+            higher the declared order the more.
+        calls_per_step: of the denoiser.
+    """
+
+    name: str
+    scheduler_class: Any
+    config: dict[str, Any] = field(default_factory=dict)
+    order: float = 1.0
+    tolerance: float = 0.15
+    calls_per_step: int = 1
+
+
+VP = {"beta_schedule": "scaled_linear", "timestep_spacing": "linspace"}
+LEADING = {**VP, "timestep_spacing": "leading"}
+FLOW = {"beta_schedule": "flow", "prediction_type": "flow_prediction", "timestep_spacing": "linspace"}
+ALL_ORDERS = {**VP, "lower_order_final": False}
+SAMPLERS = (
+    Sampler("DDIM", DDIMScheduler, {**VP, "clip_sample": False}),
+    Sampler("DDIM, v-prediction", DDIMScheduler, {**VP, "clip_sample": False, "prediction_type": "v_prediction"}),
+    Sampler("DDIM, trailing", DDIMScheduler, {**VP, "clip_sample": False, "timestep_spacing": "trailing"}),
+    Sampler("DDIM, log-SNR", DDIMScheduler, {**VP, "clip_sample": False, "timestep_spacing": "log_snr"}),
+    Sampler("DDIM on a flow", DDIMScheduler, {**FLOW, "clip_sample": False}),
+    Sampler("diffusers DDIM, leading", diffusers.DDIMScheduler, {**LEADING, "clip_sample": False}),
+    Sampler("diffusers Euler", diffusers.EulerDiscreteScheduler, VP),
+    Sampler("diffusers FlowMatchEuler", diffusers.FlowMatchEulerDiscreteScheduler),
+    Sampler("diffusers Heun", diffusers.HeunDiscreteScheduler, VP, 2.0, calls_per_step=2),
+    Sampler("diffusers FlowMatchHeun", diffusers.FlowMatchHeunDiscreteScheduler, {}, 2.0, calls_per_step=2),
+    Sampler("diffusers DPM-Solver++(2M)", diffusers.DPMSolverMultistepScheduler, ALL_ORDERS, 2.0),
+    Sampler("diffusers DEIS, order 2", diffusers.DEISMultistepScheduler, ALL_ORDERS, 2.0, 0.25),
+    Sampler("diffusers PNDM, leading", diffusers.PNDMScheduler, {**LEADING, "skip_prk_steps": True}, 2.0, 0.25),
+    Sampler("diffusers UniPC, order 2 and corrector", diffusers.UniPCMultistepScheduler, ALL_ORDERS, 3.0, 0.25),
+    Sampler("diffusers LMS, order 4", diffusers.LMSDiscreteScheduler, VP, 4.0, 0.75),
+)
+
+
+def measure(sampler: Sampler) -> tuple[list[float], float]:
+    """Root mean square errors half way at each of `STEPS`, and the slope of their logarithms.
+
+    Returns:
+        The errors, and the fitted order: minus the slope of log error against log steps.
+    """
+    data, errors = one_gaussian(), []
+    for steps in STEPS:
+        scheduler = sampler.scheduler_class(**sampler.config)
+        scheduler.set_timesteps(steps)
+        start = level_at(scheduler, 0)
+        x_T = data.sample_noisy(POINTS, start, torch.Generator().manual_seed(0))
+        states = trajectory(scheduler, data, x_T)
+        # With two calls a step only every second state is one.
+        half = sampler.calls_per_step * (steps // 2)
+        level, x_t = next(state for index, state in enumerate(states) if index == half)
+        errors.append((x_t - data.flow_map(x_T, start, level)).square().mean().sqrt().item())
+    return errors, -float(np.polyfit(np.log(STEPS), np.log(errors), 1)[0])
+
+
+def order_table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows of `sampler_orders.json` as Markdown."""
+    lines = ["| sampler | " + " | ".join(f"{n} steps" for n in STEPS) + " | order, measured | order, declared |"]
+    lines.append("|---" * (len(STEPS) + 3) + "|")
+    for row in rows:
+        errors = " | ".join(f"{error:.1e}" for error in row["errors"])
+        lines.append(f"| {row['name']} | {errors} | {row['measured']:.2f} | {row['order']:g} |")
+    return "\n".join(lines) + "\n"
+
+
+def grid_table() -> str:
+    """What each spacing does, as rows of a Markdown table."""
+    lines = []
+    for spacing, remark in GRIDS.items():
+        scheduler = DDIMScheduler(
+            beta_schedule="squaredcos_cap_v2", rescale_betas_zero_snr=True, timestep_spacing=spacing
+        )
+        scheduler.set_timesteps(5)
+        lines.append(f"| `{spacing}` | {', '.join(str(t) for t in scheduler.timesteps.tolist())} | {remark} |")
+    return "\n".join(lines) + "\n"
+
+
+def fill_in(page: str, mark: str, text: str) -> str:
+    """The page, with the text between `<!-- mark -->` and `<!-- /mark -->`."""
+    between = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
+    return between.sub(lambda found: found[1] + text + found[2], page)
+
+
+def draw_trajectories(path: Path) -> None:
+    """Where points go: deterministic and stochastic, few steps and many, on three Gaussians."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from ..schedulers import DDPMScheduler
+
+    data, generator = three_gaussians(), torch.Generator().manual_seed(0)
+    cases = [
+        ("DDIM, 10 steps", DDIMScheduler, 10),
+        ("DDIM, 200 steps", DDIMScheduler, 200),
+        ("DDPM, 10 steps", DDPMScheduler, 10),
+        ("DDPM, 200 steps", DDPMScheduler, 200),
+    ]
+    figure, axes = plt.subplots(1, len(cases), figsize=(4 * len(cases), 4.2), sharex=True, sharey=True)
+    target = data.sample(3000, generator)
+    for axis, (title, scheduler_class, steps) in zip(axes, cases, strict=True):
+        scheduler = scheduler_class(beta_schedule="squaredcos_cap_v2", timestep_spacing="trailing", clip_sample=False)
+        scheduler.set_timesteps(steps)
+        x_T = data.sample_noisy(24, level_at(scheduler, 0), torch.Generator().manual_seed(1))
+        noise = {} if scheduler_class is DDIMScheduler else {"generator": torch.Generator().manual_seed(2)}
+        lines = torch.stack([x for _, x in trajectory(scheduler, data, x_T, **noise)])  # (steps + 1, 24, 2)
+        axis.scatter(*target.T, s=1, color="0.8", linewidths=0)
+        style = (
+            {"linewidth": 0.9, "alpha": 0.7} if scheduler_class is DDIMScheduler else {"linewidth": 0.4, "alpha": 0.4}
+        )
+        axis.plot(lines[..., 0], lines[..., 1], color="tab:blue", **style)
+        axis.scatter(*lines[0].T, s=9, color="tab:orange", label="x_T, pure noise", zorder=3)
+        axis.scatter(*lines[-1].T, s=9, color="tab:red", label="x_0, drawn", zorder=3)
+        axis.set(title=title, aspect="equal", xlim=(-3, 3), ylim=(-3, 3))
+    axes[0].legend(loc="lower left", fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m text2digit.evaluation.sampler_orders", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("."), help="folder of the two files (%(default)s)")
+    parser.add_argument("--readme", type=Path, help="page to write the two tables into, between their marks")
+    arguments = parser.parse_args(argv)
+    rows = []
+    for sampler in SAMPLERS:
+        errors, order = measure(sampler)
+        rows.append({"name": sampler.name, "errors": errors, "measured": order, "order": sampler.order})
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    report = {"steps": STEPS, "diffusers": diffusers.__version__, "torch": torch.__version__, "rows": rows}
+    (arguments.out / "sampler_orders.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    draw_trajectories(arguments.out / "trajectories.png")
+    print(order_table(rows), end="")
+    if arguments.readme:
+        page = arguments.readme.read_text(encoding="utf-8")
+        page = fill_in(fill_in(page, "orders", order_table(rows)), "grids", grid_table())
+        arguments.readme.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
