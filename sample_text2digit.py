@@ -24,6 +24,8 @@ SCHEDULERS = {
     "heun": "HeunDiscreteScheduler",
     "pndm": "PNDMScheduler",
     "lms": "LMSDiscreteScheduler",
+    "flow-euler": "FlowMatchEulerDiscreteScheduler",
+    "flow-heun": "FlowMatchHeunDiscreteScheduler",
 }
 
 
@@ -74,9 +76,15 @@ def replace_scheduler(pipeline: Any, name: str) -> None:
         raise ValueError(f"--scheduler: got {name!r}, expected one of {', '.join(SCHEDULERS)}.")
     ours = {"ddim": schedulers.DDIMScheduler, "ddpm": schedulers.DDPMScheduler}
     scheduler_class = ours.get(name) or getattr(diffusers, SCHEDULERS[name])
+    config = pipeline.scheduler.config
+    is_flow = config.get("beta_schedule") == "flow"
+    if name not in ours and name.startswith("flow-") != is_flow:
+        path = "a flow" if is_flow else "a variance-preserving path"
+        fitting = [n for n in SCHEDULERS if n in ours or n.startswith("flow-") == is_flow]
+        raise ValueError(f"--scheduler: got {name!r} for a model of {path}, expected one of {', '.join(fitting)}.")
     # Heun averages two slopes over sigma, which "trailing" starts at pure noise, where sigma has no bound.
     changes = {"timestep_spacing": "leading"} if name == "heun" else {}
-    pipeline.scheduler = scheduler_class.from_config(pipeline.scheduler.config, **changes)
+    pipeline.scheduler = scheduler_class.from_config(config, **changes)
 
 
 def save_images(images: Any, labels: list[int], columns: int, output: Path) -> str:

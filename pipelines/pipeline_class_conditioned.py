@@ -10,7 +10,7 @@ from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 from ..models import DigitDiT2DModel, DigitUNet2DModel
-from .pipeline_digit import DigitPipeline, Seeds, make_generators
+from .pipeline_digit import DigitPipeline, Guidance, Seeds, make_generators
 
 Labels = int | str | Sequence[int | str] | torch.Tensor
 
@@ -108,6 +108,9 @@ class ClassConditionedDigitPipeline(DigitPipeline):
         return_dict: bool = True,
         callback_on_step_end: Callable[..., dict | None] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        guidance: str = "cfg",
+        guidance_interval: tuple[float, float] = (0.0, 1.0),
+        weak_denoiser: DigitUNet2DModel | DigitDiT2DModel | None = None,
     ) -> ImagePipelineOutput | tuple[Any]:
         """Draw.
 
@@ -127,6 +130,10 @@ class ClassConditionedDigitPipeline(DigitPipeline):
             callback_on_step_end: called after each step as (pipeline, step, timestep, {name: tensor}); the "latents"
                 of a dict that it returns replace the pipeline's.
             callback_on_step_end_tensor_inputs: which of "latents" and "model_output" it gets.
+            guidance: "cfg", "cfg_rescale" or "cfg_zero" (`pipelines/guidance.py`).
+            guidance_interval: start and end of guidance as fractions of the steps; outside it is off.
+            weak_denoiser: autoguidance (2406.02507): a worse model of the same kind, such as an early checkpoint,
+                takes the place of "no condition".
 
         Returns:
             `.images`.
@@ -141,7 +148,8 @@ class ClassConditionedDigitPipeline(DigitPipeline):
             num_inference_steps = self.config.default_num_inference_steps
         if guidance_scale is None:
             guidance_scale = self.config.default_guidance_scale
-        self._check_call(num_inference_steps, guidance_scale, output_type, callback_on_step_end_tensor_inputs)
+        self._check_call(num_inference_steps, output_type, callback_on_step_end_tensor_inputs)
+        guide = Guidance(guidance_scale, guidance, guidance_interval, weak_denoiser)
         if num_images_per_prompt < 1:
             raise ValueError(f"num_images_per_prompt: got {num_images_per_prompt}, expected 1 or more.")
         ids = [i for i in self._label_ids(class_labels) for _ in range(num_images_per_prompt)]
@@ -159,7 +167,7 @@ class ClassConditionedDigitPipeline(DigitPipeline):
             grid,
             {"class_labels": labels},
             {"class_labels": null_labels},
-            guidance_scale,
+            guide,
             generators,
             eta,
             callback_on_step_end,

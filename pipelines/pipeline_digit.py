@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from diffusers.image_processor import VaeImageProcessor
 from diffusers.utils.torch_utils import randn_tensor
 
 from ..models import DigitDiT2DModel, DigitUNet2DModel
-from .guidance import classifier_free_guidance
+from .guidance import get_guidance_rule, scale_in_interval, starts_with_zero
 from .loading import HUB_ARGUMENTS, find_pipeline_folder, pipeline_class_name
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
@@ -19,6 +20,24 @@ OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 Denoiser = DigitUNet2DModel | DigitDiT2DModel
 Seeds = torch.Generator | int | Sequence[torch.Generator] | Sequence[int]
 Conditions = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How a call is guided; the fields are the arguments of `__call__`."""
+
+    guidance_scale: float = 1.0
+    guidance: str = "cfg"
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    weak_denoiser: Denoiser | None = None
+
+    def __post_init__(self) -> None:
+        scale, interval = self.guidance_scale, self.guidance_interval
+        if not isinstance(scale, int | float) or not abs(scale) < float("inf"):
+            raise ValueError(f"guidance_scale: got {scale!r}, expected a finite number; 1 is off, 0 unconditional.")
+        if len(interval) != 2 or not 0 <= interval[0] <= interval[1] <= 1:
+            raise ValueError(f"guidance_interval: got {interval}, expected start and end with 0 <= start <= end <= 1.")
+        get_guidance_rule(self.guidance)
 
 
 class DigitPipeline(DiffusionPipeline):
@@ -86,15 +105,9 @@ class DigitPipeline(DiffusionPipeline):
         """Set `pipe._interrupt = True` in a callback to end the call after that step."""
         return self._interrupt
 
-    def _check_call(
-        self, num_inference_steps: int, guidance_scale: float, output_type: str, tensor_inputs: Sequence[str]
-    ) -> None:
+    def _check_call(self, num_inference_steps: int, output_type: str, tensor_inputs: Sequence[str]) -> None:
         if not isinstance(num_inference_steps, int) or num_inference_steps < 1:
             raise ValueError(f"num_inference_steps: got {num_inference_steps!r}, expected a whole number from 1 up.")
-        if not isinstance(guidance_scale, int | float) or not abs(guidance_scale) < float("inf"):
-            raise ValueError(
-                f"guidance_scale: got {guidance_scale!r}, expected a finite number; 1 is off, 0 unconditional."
-            )
         if output_type not in OUTPUT_TYPES:
             raise ValueError(f"output_type: got {output_type!r}, expected one of {', '.join(OUTPUT_TYPES)}.")
         for name in tensor_inputs:
@@ -124,20 +137,35 @@ class DigitPipeline(DiffusionPipeline):
             latents = randn_tensor(shape, generator=generator, device=_device_of(generator), dtype=torch.float32)
         elif latents.shape != shape:
             raise ValueError(f"latents: got shape {tuple(latents.shape)}, expected {shape}.")
-        return latents.to(self._execution_device, torch.float32) * self.scheduler.init_noise_sigma
+        # diffusers' flow schedulers name no initial scale: a flow starts at unit variance.
+        scale = getattr(self.scheduler, "init_noise_sigma", 1.0)
+        return latents.to(self._execution_device, torch.float32) * scale
 
     def _predict(
-        self, sample: torch.Tensor, timestep: torch.Tensor, cond: Conditions, uncond: Conditions, guidance_scale: float
+        self,
+        sample: torch.Tensor,
+        timestep: torch.Tensor,
+        cond: Conditions,
+        uncond: Conditions,
+        guidance: Guidance,
+        guidance_scale: float,
     ) -> torch.Tensor:
         """The guided prediction, float32; two conditions in one forward, or one where the other has no say."""
         sample = sample.to(self.denoiser.dtype)
-        if guidance_scale in (0, 1):
-            output = self.denoiser(sample, timestep, **(cond if guidance_scale == 1 else uncond)).sample.float()
+        weak_denoiser = guidance.weak_denoiser
+        combine = get_guidance_rule(guidance.guidance)
+        if guidance_scale == 1:
+            output = self.denoiser(sample, timestep, **cond).sample.float()
+        elif weak_denoiser is not None:
+            weak = weak_denoiser(sample.to(weak_denoiser.dtype), timestep, **cond).sample.float()
+            output = combine(self.denoiser(sample, timestep, **cond).sample.float(), weak, guidance_scale)
+        elif guidance_scale == 0:
+            output = self.denoiser(sample, timestep, **uncond).sample.float()
         else:
             both = {name: torch.cat([uncond[name], cond[name]]) for name in cond}
             output = self.denoiser(torch.cat([sample, sample]), timestep, **both).sample.float()
             uncond_output, cond_output = output.chunk(2)
-            output = classifier_free_guidance(cond_output, uncond_output, guidance_scale)
+            output = combine(cond_output, uncond_output, guidance_scale)
         # A model with a learned variance says two things; only DDPM's learned types listen to the second.
         learned = str(self.scheduler.config.get("variance_type")).startswith("learned")
         return output if learned else output[:, : self.denoiser.config.in_channels]
@@ -148,7 +176,7 @@ class DigitPipeline(DiffusionPipeline):
         timesteps: torch.Tensor,
         cond: Conditions,
         uncond: Conditions,
-        guidance_scale: float,
+        guidance: Guidance,
         generator: torch.Generator | list[torch.Generator] | None,
         eta: float,
         callback_on_step_end: Callable[..., dict | None] | None,
@@ -160,24 +188,24 @@ class DigitPipeline(DiffusionPipeline):
             latents: (B, C, H, W) noise, float32.
             timesteps: the scheduler's grid.
             cond, uncond: keyword tensors of the denoiser, (B, ...), the second for "no condition".
-            guidance_scale, generator, eta: as in the pipelines' `__call__`.
+            guidance, generator, eta: as in the pipelines' `__call__`.
             callback_on_step_end: called as (pipeline, step, timestep, {name: tensor}); may return replacements.
             callback_on_step_end_tensor_inputs: which tensors it gets.
 
         Returns:
             (B, C, H, W) float32.
         """
-        self._guidance_scale, self._num_timesteps, self._interrupt = guidance_scale, len(timesteps), False
-        offered = {"generator": generator, "eta": eta}
-        accepted = inspect.signature(self.scheduler.step).parameters
-        step_arguments = {name: value for name, value in offered.items() if name in accepted}
-        if eta and "eta" not in accepted:
-            raise ValueError(f"eta: got {eta}, but {type(self.scheduler).__name__} has no eta; pass 0.")
-
+        self._guidance_scale, self._num_timesteps, self._interrupt = guidance.guidance_scale, len(timesteps), False
+        # FlowMatchEuler and FlowMatchHeun name no prediction type: a flow is all that they know.
+        prediction_type = self.scheduler.config.get("prediction_type", "flow_prediction")
+        step_arguments = self._step_arguments(generator, eta)
         with self.progress_bar(total=len(timesteps)) as progress:
             for i, t in enumerate(timesteps):
-                model_input = self.scheduler.scale_model_input(latents, t)
-                model_output = self._predict(model_input, t, cond, uncond, self._guidance_scale)
+                scale = scale_in_interval(self._guidance_scale, guidance.guidance_interval, i / len(timesteps))
+                model_input = self.scheduler.scale_model_input(latents, t) if self._scales_input() else latents
+                model_output = self._predict(model_input, t, cond, uncond, guidance, scale)
+                if starts_with_zero(guidance.guidance, scale, i, prediction_type):
+                    model_output = torch.zeros_like(model_output)
                 latents = self.scheduler.step(model_output, t, latents, **step_arguments).prev_sample
                 if callback_on_step_end is not None:
                     tensors = {"latents": latents, "model_output": model_output}
@@ -187,6 +215,17 @@ class DigitPipeline(DiffusionPipeline):
                 if self._interrupt:
                     break
         return latents
+
+    def _scales_input(self) -> bool:
+        return hasattr(self.scheduler, "scale_model_input")  # diffusers' flow schedulers have nothing to scale
+
+    def _step_arguments(self, generator: torch.Generator | list[torch.Generator] | None, eta: float) -> dict[str, Any]:
+        """Those of `generator` and `eta` that the scheduler's `step` knows."""
+        accepted = inspect.signature(self.scheduler.step).parameters
+        if eta and "eta" not in accepted:
+            raise ValueError(f"eta: got {eta}, but {type(self.scheduler).__name__} has no eta; pass 0.")
+        offered = {"generator": generator, "eta": eta}
+        return {name: value for name, value in offered.items() if name in accepted}
 
     def _decode(self, latents: torch.Tensor, output_type: str) -> torch.Tensor | Any:
         """Latents to what `output_type` names: "pil" list, "np" (B, H, W, C) or "pt" (B, C, H, W) in [0, 1]."""

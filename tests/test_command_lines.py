@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from text2digit import cli
+from text2digit import DDIMScheduler, cli
 from text2digit.sample_text2digit import SCHEDULERS, parse_classes
 from text2digit.train_text2digit import FLAGS, parse_arguments
 
@@ -39,23 +39,12 @@ def test_arrays_and_single_files_hold_the_same(saved, tmp_path):
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_schedulers_by_name(saved, tmp_path, scheduler):
-    assert (
-        sample(
-            saved,
-            "--digits",
-            "5",
-            "--num",
-            "1",
-            "--steps",
-            "4",
-            "--scheduler",
-            scheduler,
-            "-o",
-            str(tmp_path / "x.png"),
-        )
-        == 0
-    )
+def test_schedulers_by_name(pipeline, tmp_path, scheduler):
+    if scheduler.startswith("flow-"):
+        pipeline.scheduler = DDIMScheduler(beta_schedule="flow", prediction_type="flow_prediction", clip_sample=False)
+    pipeline.save_pretrained(tmp_path / "model")
+    flags = ["--digits", "5", "--num", "1", "--steps", "4", "--scheduler", scheduler, "-o", str(tmp_path / "x.png")]
+    assert sample(str(tmp_path / "model"), *flags) == 0
 
 
 def test_seed_decides(saved, tmp_path):
@@ -80,6 +69,10 @@ def test_classes():
         (["--digits", "3-1"], "--digits: got '3-1'"),
         (["--num", "0"], "--num: got 0, expected 1 or more"),
         (["--scheduler", "ddmi"], "--scheduler: got 'ddmi', expected one of ddim, ddpm"),
+        (
+            ["--scheduler", "flow-euler"],
+            "got 'flow-euler' for a model of a variance-preserving path, expected one of ddim",
+        ),
         (["-o", "digits.jpg"], "--output: got digits.jpg, expected FILE.png, FILE.npz or a folder"),
         (["--guidance-scale", "nan"], "guidance_scale: got nan"),
     ],
