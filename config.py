@@ -49,6 +49,8 @@ class ModelConfig:
 class SchedulerConfig:
     """The forward process, and what the denoiser predicts; arguments of `DDIMScheduler`, which is saved with it.
 
+    For rectified flow: beta_schedule=flow prediction_type=flow_prediction.
+
     `clip_sample` is off, against diffusers' default: DDIM clips x_0 but keeps the noise that went with the unclipped
     one, and under guidance that drives samples off the digits, the more the more steps (CHANGELOG, 0.1.0).
     """
@@ -61,6 +63,26 @@ class SchedulerConfig:
     timestep_spacing: str = "trailing"
     rescale_betas_zero_snr: bool = True
     clip_sample: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig:
+    """Which noise levels training sees, and how much an error counts at each.
+
+    Args:
+        weighting: "uniform", "min_snr", "truncated_snr", "edm" or "sigmoid" (`training/weighting.py`).
+        min_snr_gamma, sigma_data, sigmoid_bias: of the weighting that has it.
+        timesteps: "uniform", "stratified", "logit_normal" or "cosine" (`training/timesteps.py`).
+        logit_mean, logit_std: of "logit_normal".
+    """
+
+    weighting: str = "uniform"
+    min_snr_gamma: float = 5.0
+    sigma_data: float = 0.5
+    sigmoid_bias: float = 2.0
+    timesteps: str = "uniform"
+    logit_mean: float = 0.0
+    logit_std: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,6 +149,7 @@ class RunConfig:
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     scheduler: SchedulerConfig = dataclasses.field(default_factory=SchedulerConfig)
+    objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
 

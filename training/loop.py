@@ -168,15 +168,14 @@ def train(run: Run) -> Path:
 def train_step(run: Run) -> torch.Tensor:
     """One optimizer step; returns the mean loss, detached."""
     t = run.config.training
-    draw = draw_batch(
-        run.data, run.step, t.batch_size, t.seed, run.scheduler.config.num_train_timesteps, t.label_dropout
-    )
+    objective = run.config.objective
+    draw = draw_batch(run.data, run.step, t.batch_size, t.seed, run.scheduler.path, t.label_dropout, objective)
     draw = _share(draw, run.accelerator)
     for group in run.optimizer.param_groups:
         group["lr"] = learning_rate(run.step, run.total_steps, run.config.optim)
     torch.manual_seed(counter_seed(t.seed, "dropout", run.step, run.accelerator.process_index))
     with run.accelerator.autocast():
-        loss = denoising_loss(run.model, run.scheduler, draw, run.accelerator.device).mean()
+        loss = denoising_loss(run.model, run.scheduler, draw, run.accelerator.device, objective).mean()
     run.accelerator.backward(loss)
     run.accelerator.clip_grad_norm_(run.model.parameters(), run.config.optim.max_grad_norm)
     run.optimizer.step()

@@ -6,9 +6,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..config import ObjectiveConfig
 from ..data import ImageData, batch_indices, counter_generator
+from ..schedulers.noise import NoisePath
 from ..schedulers.prediction import make_target
 from ..schedulers.scheduling_utils import DiscreteScheduler
+from .timesteps import draw_times
+from .weighting import loss_weights
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Draw:
         indices: (B,) which images.
         x_0: (B, C, H, W) float32 in [-1, 1].
         noise: (B, C, H, W) float32, unit variance.
-        timesteps: (B,) int64 in [0, T).
+        timesteps: (B,) on the noise path: int64, or float32 for a flow.
         class_labels: (B,) int64; dropped ones are the null class.
     """
 
@@ -31,7 +35,13 @@ class Draw:
 
 
 def draw_batch(
-    data: ImageData, step: int, batch_size: int, seed: int, num_train_timesteps: int, label_dropout: float
+    data: ImageData,
+    step: int,
+    batch_size: int,
+    seed: int,
+    path: NoisePath,
+    label_dropout: float,
+    objective: ObjectiveConfig,
 ) -> Draw:
     """The global batch of a step, a function of (seed, step) alone.
 
@@ -40,31 +50,54 @@ def draw_batch(
         step: from 0.
         batch_size: images over all processes; each process takes its slice.
         seed: of the run.
-        num_train_timesteps: T; timesteps are uniform (2006.11239, algorithm 1).
+        path: turns times into timesteps.
         label_dropout: probability that an image's label becomes the null class (2207.12598, algorithm 1), drawn for
             each image by itself.
+        objective: how times are drawn.
     """
     generator = counter_generator(seed, "step", step)
     indices = batch_indices(step, batch_size, len(data), seed)
     x_0 = data.x_0(indices)
     noise = torch.randn(x_0.shape, generator=generator)
-    timesteps = torch.randint(num_train_timesteps, (batch_size,), generator=generator)
+    times = draw_times(objective.timesteps, batch_size, generator, objective.logit_mean, objective.logit_std)
+    timesteps = path.timesteps_of(times)
+    timesteps = timesteps.float() if timesteps.is_floating_point() else timesteps
     dropped = torch.rand(batch_size, generator=generator) < label_dropout
     null_class = len(data.class_names)
     return Draw(indices, x_0, noise, timesteps, data.labels[indices].masked_fill(dropped, null_class))
 
 
-def denoising_loss(model: nn.Module, scheduler: DiscreteScheduler, draw: Draw, device: torch.device) -> torch.Tensor:
-    """Squared error of the prediction against the scheduler's target, averaged over pixels.
+def denoising_loss(
+    model: nn.Module, scheduler: DiscreteScheduler, draw: Draw, device: torch.device, objective: ObjectiveConfig
+) -> torch.Tensor:
+    """Weighted squared error of the prediction against the scheduler's target, averaged over pixels.
 
     Returns:
         (B,) float32.
 
-    Source: 2006.11239, equation 14, with the target of the scheduler's `prediction_type`.
+    Source: 2006.11239, equation 14, with the target of the scheduler's `prediction_type` and the weight of the
+    objective.
     """
     x_0, noise, class_labels = (tensor.to(device) for tensor in (draw.x_0, draw.noise, draw.class_labels))
     alpha_t, sigma_t = scheduler.levels(draw.timesteps, like=x_0)
     x_t = alpha_t * x_0 + sigma_t * noise
-    target = make_target(scheduler.config.prediction_type, x_0, noise, alpha_t, sigma_t)
+    prediction_type = scheduler.config.prediction_type
+    target = make_target(prediction_type, x_0, noise, alpha_t, sigma_t)
     prediction = model(x_t, draw.timesteps, class_labels=class_labels).sample
-    return F.mse_loss(prediction.float(), target, reduction="none").flatten(1).mean(dim=1)
+    errors = F.mse_loss(prediction.float(), target, reduction="none").flatten(1).mean(dim=1)
+    return errors * level_weights(scheduler, draw.timesteps, objective).to(device)
+
+
+def level_weights(scheduler: DiscreteScheduler, timesteps: torch.Tensor, objective: ObjectiveConfig) -> torch.Tensor:
+    """The objective's weights of (B,) timesteps: (B,) float32 on the CPU; computed in float64."""
+    o = objective
+    alpha_t, sigma_t = scheduler.path.levels(timesteps)
+    return loss_weights(
+        o.weighting,
+        scheduler.config.prediction_type,
+        alpha_t,
+        sigma_t,
+        o.min_snr_gamma,
+        o.sigma_data,
+        o.sigmoid_bias,
+    ).float()

@@ -1,14 +1,10 @@
-"""Objective, averaging, optimizer and checkpoints, each against a number worked out by hand."""
-
-import math
+"""Averaging, optimizer and checkpoints, each against a number worked out by hand."""
 
 import pytest
 import torch
 from torch import nn
 
 from text2digit.config import OptimConfig
-from text2digit.data import ImageData
-from text2digit.schedulers import DDIMScheduler
 from text2digit.training.checkpoint import (
     list_checkpoints,
     load_checkpoint,
@@ -17,76 +13,9 @@ from text2digit.training.checkpoint import (
 )
 from text2digit.training.ema import EMA
 from text2digit.training.history import History, read_history
-from text2digit.training.objective import Draw, denoising_loss, draw_batch
 from text2digit.training.optim import learning_rate, make_optimizer, parameter_groups
 
 from ..conftest import TINY, randomize
-
-
-def images(count=200):
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(256, (count, 1, 8, 8), dtype=torch.uint8, generator=generator)
-    return ImageData(pixels, torch.arange(count) % 10, tuple("0123456789"))
-
-
-# --- objective -------------------------------------------------------------------------------------------------------
-
-
-class Says(nn.Module):
-    """A model that gives the same answer whatever it is shown, and remembers what it was shown."""
-
-    def __init__(self, answer):
-        super().__init__()
-        self.answer = answer
-
-    def forward(self, sample, timestep, class_labels):
-        self.shown = (sample, timestep, class_labels)
-        return type("Output", (), {"sample": self.answer.expand_as(sample)})
-
-
-@pytest.mark.parametrize(
-    "prediction_type, target",
-    [
-        ("epsilon", lambda x, n, a, s: n),
-        ("sample", lambda x, n, a, s: x),
-        ("v_prediction", lambda x, n, a, s: a * n - s * x),
-        ("flow_prediction", lambda x, n, a, s: n - x),
-    ],
-)
-def test_loss_is_the_squared_distance_from_the_target(prediction_type, target):
-    """Against the formula written out, per image; catches a mean over the batch and a wrong level."""
-    scheduler = DDIMScheduler(prediction_type=prediction_type)
-    x_0, noise = torch.randn(2, 3, 1, 4, 4)
-    timesteps = torch.tensor([0, 400, 999])
-    model = Says(torch.tensor(0.25))
-    draw = Draw(torch.arange(3), x_0, noise, timesteps, torch.tensor([1, 2, 10]))
-    loss = denoising_loss(model, scheduler, draw, torch.device("cpu"))
-    alpha_t = scheduler.alphas_cumprod[timesteps].sqrt().reshape(3, 1, 1, 1)
-    sigma_t = (1 - alpha_t**2).sqrt()
-    expected = (0.25 - target(x_0, noise, alpha_t, sigma_t)).square().mean(dim=(1, 2, 3))
-    assert torch.allclose(loss, expected, atol=1e-4)
-    assert torch.allclose(model.shown[0], alpha_t * x_0 + sigma_t * noise, atol=1e-4)
-    assert model.shown[2].tolist() == [1, 2, 10]
-
-
-def test_draws_follow_from_seed_and_step_alone():
-    arguments = {"batch_size": 16, "num_train_timesteps": 1000, "label_dropout": 0.5}
-    first, again = (draw_batch(images(), 7, seed=1, **arguments) for _ in range(2))
-    assert all(torch.equal(getattr(first, n), getattr(again, n)) for n in Draw.__dataclass_fields__)
-    for other in (draw_batch(images(), 8, seed=1, **arguments), draw_batch(images(), 7, seed=2, **arguments)):
-        assert not torch.equal(first.noise, other.noise) and not torch.equal(first.timesteps, other.timesteps)
-
-
-def test_labels_are_dropped_one_by_one():
-    """2,000 labels at 0.3: within 4 standard errors; catches a dropout of whole batches."""
-    draw = draw_batch(images(), 0, 2000, 0, 1000, label_dropout=0.3)
-    dropped = (draw.class_labels == 10).float()
-    assert dropped.mean().item() == pytest.approx(0.3, abs=4 * math.sqrt(0.3 * 0.7 / 2000))
-    kept = dropped == 0
-    assert torch.equal(draw.class_labels[kept], images().labels[draw.indices][kept])
-    assert draw_batch(images(), 0, 50, 0, 1000, label_dropout=0.0).class_labels.max() < 10
-    assert draw.timesteps.min() == 0 and draw.timesteps.max() == 999
-
 
 # --- averaging -------------------------------------------------------------------------------------------------------
 
