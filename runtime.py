@@ -14,8 +14,9 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 def keep_freed_memory() -> bool:
     """Tell glibc to keep the memory of freed tensors instead of giving it back.
 
-    By default every large tensor is mapped and unmapped, and the page faults cost a third of a training step on the
-    CPU. Changes no arithmetic; takes effect for tensors made afterwards.
+    By default every large tensor is mapped and unmapped, and the page faults cost time: 6 % of a training step of our
+    UNet on two cores, 3 % of the DiT's, and more with larger feature maps. Changes no arithmetic; takes effect for
+    tensors made afterwards.
 
     Returns:
         Whether the process listens, which is so with glibc alone.
