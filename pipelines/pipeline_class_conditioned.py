@@ -103,7 +103,7 @@ class ClassConditionedDigitPipeline(DigitPipeline):
         generator: Seeds | None = None,
         latents: torch.Tensor | None = None,
         eta: float = 0.0,
-        timesteps: Sequence[int] | None = None,
+        timesteps: Sequence[float] | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
         callback_on_step_end: Callable[..., dict | None] | None = None,

@@ -117,7 +117,7 @@ class DigitPipeline(DiffusionPipeline):
                     f"{', '.join(self._callback_tensor_inputs)}."
                 )
 
-    def _set_timesteps(self, num_inference_steps: int, timesteps: Sequence[int] | None) -> torch.Tensor:
+    def _set_timesteps(self, num_inference_steps: int, timesteps: Sequence[float] | None) -> torch.Tensor:
         if timesteps is None:
             self.scheduler.set_timesteps(num_inference_steps, device=self._execution_device)
         elif "timesteps" in inspect.signature(self.scheduler.set_timesteps).parameters:

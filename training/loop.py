@@ -17,7 +17,7 @@ from ..schedulers import DDIMScheduler
 from .checkpoint import list_checkpoints, load_checkpoint, save_checkpoint, set_aside_later_checkpoints
 from .ema import EMA
 from .history import History, plot_loss
-from .objective import Draw, denoising_loss, draw_batch
+from .objective import Draw, check_objective, denoising_loss, draw_batch
 from .optim import learning_rate, make_optimizer
 
 CONFIG_NAME = "config.yaml"
@@ -81,6 +81,7 @@ def prepare_run(config: RunConfig) -> Run:
     data = load_dataset(config.data)
     model = build_denoiser(config, data)
     scheduler = DDIMScheduler(**config_to_dict(config)["scheduler"])
+    check_objective(scheduler, config.objective)
     optimizer = make_optimizer(model, config.optim)
     checkpoint = _find_checkpoint(config, folder)
 

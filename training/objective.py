@@ -88,6 +88,24 @@ def denoising_loss(
     return errors * level_weights(scheduler, draw.timesteps, objective).to(device)
 
 
+def check_objective(scheduler: DiscreteScheduler, objective: ObjectiveConfig) -> None:
+    """Refuse what could not be trained or sampled, before anything is written, and not when a rare level is drawn.
+
+    Raises:
+        ValueError: an unknown weighting or draw of times; or epsilon on a path that ends in pure noise, where the noise
+            says nothing about x_0 (2305.08891, section 3.1).
+    """
+    path = scheduler.path
+    noisiest = torch.tensor([path.clean_timestep + path.num_train_timesteps])
+    if scheduler.config.prediction_type == "epsilon" and path.levels(noisiest)[0] == 0:
+        raise ValueError(
+            "scheduler.prediction_type: got 'epsilon' on a path that ends in pure noise, where the noise says nothing "
+            "about x_0; use v_prediction (flow_prediction on a flow), or set scheduler.rescale_betas_zero_snr=false."
+        )
+    draw_times(objective.timesteps, 1, torch.Generator(), objective.logit_mean, objective.logit_std)
+    level_weights(scheduler, noisiest, objective)
+
+
 def level_weights(scheduler: DiscreteScheduler, timesteps: torch.Tensor, objective: ObjectiveConfig) -> torch.Tensor:
     """The objective's weights of (B,) timesteps: (B,) float32 on the CPU; computed in float64."""
     o = objective

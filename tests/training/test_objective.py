@@ -194,6 +194,23 @@ def test_labels_are_dropped_one_by_one():
 
 
 @pytest.mark.parametrize(
+    "overrides, message",
+    [
+        (["objective.weighting=even"], "objective.weighting: got 'even', expected one of uniform"),
+        (["objective.timesteps=even"], "objective.timesteps: got 'even', expected one of uniform"),
+        (["scheduler.prediction_type=epsilon"], "ends in pure noise.*rescale_betas_zero_snr=false"),
+        (["scheduler.beta_schedule=flow", "scheduler.prediction_type=epsilon"], "flow_prediction on a flow"),
+    ],
+)
+def test_an_objective_that_cannot_be_is_refused_before_anything_is_written(overrides, message, tmp_path):
+    """Catches a run that dies at its first picture, or when it first draws the last of 1,000 levels."""
+    folder = tmp_path / "run"
+    with pytest.raises(ValueError, match=message):
+        prepare_run(load_config("unet", ["data.dataset=digits", f"training.output_dir={folder}", *overrides]))
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
     "overrides",
     [
         [
