@@ -7,6 +7,7 @@ from importlib import import_module
 # Each module has a main(argv) that returns the exit status; it is imported only when its verb is called.
 VERBS = {
     "train": ("text2digit.train_text2digit", "train a denoiser"),
+    "ema": ("text2digit.training.posthoc", "average a run's weights over another length"),
     "sample": ("text2digit.sample_text2digit", "draw digits"),
 }
 

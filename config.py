@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import os
 import re
 import types
 import typing
@@ -11,8 +12,30 @@ from typing import Any
 
 import yaml
 
-PRECISIONS = ("no", "fp16", "bf16")
 RECIPE_FOLDER = Path(__file__).resolve().parent / "configs"
+# Fields that count something, with the least that each may be; None, where a field takes it, is left alone.
+AT_LEAST = {
+    "data.validation_every": 0,
+    "optim.warmup_steps": 0,
+    "optim.ema_snapshot_steps": 1,
+    "training.epochs": 1,
+    "training.max_train_steps": 1,
+    "training.batch_size": 1,
+    "training.gradient_accumulation_steps": 1,
+    "training.checkpointing_steps": 1,
+    "training.checkpoints_total_limit": 1,
+    "training.preview_steps": 1,
+    "training.validation_steps": 1,
+    "training.logging_steps": 1,
+}
+CHOICES = {
+    "optim.optimizer": ("adamw", "muon"),
+    "optim.decay": ("cosine", "linear", "constant"),
+    "optim.ema": ("exponential", "power"),
+    "training.mixed_precision": ("no", "fp16", "bf16"),
+    "training.compile": ("auto", "on", "off"),
+    "training.on_nonfinite": ("stop", "skip"),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,12 +47,14 @@ class DataConfig:
         data_dir: where the dataset lies or is downloaded to; None is TEXT2DIGIT_DATA or else the user's cache.
         image_size: side in pixels that images of a folder are brought to; None keeps theirs. Other datasets have one.
         channels: 1 or 3, for a folder; other datasets have 1.
+        validation_every: every n-th training image of each class is held out for validation; 0 holds none out.
     """
 
     dataset: str = "mnist"
     data_dir: str | None = None
     image_size: int | None = None
     channels: int = 1
+    validation_every: int = 30
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,22 +115,32 @@ class OptimConfig:
     """How weights move.
 
     Args:
-        lr: peak learning rate of AdamW.
+        optimizer: "adamw", or "muon" for the matrices of the blocks, with AdamW for all else (`training/optim.py`).
+        lr: peak learning rate.
         warmup_steps: steps of linear rise from zero to `lr`.
         decay: "cosine", "linear" or "constant" after that, to zero at the last step.
         weight_decay: of matrices and convolutions; norms, biases and embeddings have none.
         betas: of AdamW.
         max_grad_norm: gradients are scaled down to this norm.
-        ema_decay: of the averaged weights, which are the ones that are saved, in [0, 1).
+        ema: "exponential", or "power" for two averages of which any other length can be made after training
+            (`training/posthoc.py`).
+        ema_decay: of the exponential average, in [0, 1).
+        ema_sigma_rels: relative widths of the power-function averages, in (0, 0.28); the first is the one that is
+            sampled from and saved.
+        ema_snapshot_steps: steps between the snapshots of power-function averages.
     """
 
+    optimizer: str = "adamw"
     lr: float = 1e-3
     warmup_steps: int = 200
     decay: str = "cosine"
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.99)
     max_grad_norm: float = 1.0
+    ema: str = "exponential"
     ema_decay: float = 0.999
+    ema_sigma_rels: tuple[float, float] = (0.05, 0.1)
+    ema_snapshot_steps: int = 500
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,29 +150,45 @@ class TrainingConfig:
     Args:
         epochs: passes over the data; `max_train_steps`, where given, ends earlier or later.
         max_train_steps: optimizer steps; None is what `epochs` makes.
-        batch_size: images per step, over all processes.
+        batch_size: images per step, over all processes and accumulation steps; a multiple of their product.
+        gradient_accumulation_steps: parts that each process computes one after the other, to save memory.
         label_dropout: probability in [0, 1] that an image's class is replaced by the null class.
         seed: of weights, order and noise.
         output_dir: folder of the run; None is runs/TYPE-DATASET.
         checkpointing_steps: steps between checkpoints.
+        checkpoints_total_limit: whole checkpoints that are kept, the newest; None keeps all.
         preview_steps: steps between sample grids and loss curves.
+        validation_steps: steps between losses on the images held out; the weights of the lowest go to `best/`.
         logging_steps: steps between lines of history.
+        report_to: "none", or a tracker of accelerate besides the JSON lines: "tensorboard", "wandb", …
+        on_nonfinite: "stop" at a loss or gradient that is not finite, or "skip" that step and count it.
         resume: "auto" continues what `output_dir` holds, "never" starts over, anything else is a checkpoint's folder.
-        mixed_precision: "no", "fp16" or "bf16".
+        mixed_precision: "no", "fp16" or "bf16"; None is what `accelerate launch` was told, or else "no".
+        allow_tf32: let CUDA multiply float32 matrices in TensorFloat-32.
+        compile: "on" for torch.compile, "off", or "auto": on where it was measured to help (`training/prepare.py`).
+        channels_last: keep images and convolutions in this memory format.
         num_inference_steps, guidance_scale: of the previews, and the defaults saved with the weights.
     """
 
     epochs: int = 10
     max_train_steps: int | None = None
     batch_size: int = 128
+    gradient_accumulation_steps: int = 1
     label_dropout: float = 0.1
     seed: int = 0
     output_dir: str | None = None
     checkpointing_steps: int = 1000
+    checkpoints_total_limit: int | None = 2
     preview_steps: int = 1000
+    validation_steps: int = 500
     logging_steps: int = 20
+    report_to: str = "tensorboard"
+    on_nonfinite: str = "stop"
     resume: str = "auto"
-    mixed_precision: str = "no"
+    mixed_precision: str | None = None
+    allow_tf32: bool = False
+    compile: str = "auto"
+    channels_last: bool = False
     num_inference_steps: int = 10
     guidance_scale: float = 2.0
 
@@ -155,26 +206,22 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         t, o = self.training, self.optim
-        for name, value, low in (
-            ("training.epochs", t.epochs, 1),
-            ("training.batch_size", t.batch_size, 1),
-            ("training.checkpointing_steps", t.checkpointing_steps, 1),
-            ("training.preview_steps", t.preview_steps, 1),
-            ("training.logging_steps", t.logging_steps, 1),
-            ("optim.warmup_steps", o.warmup_steps, 0),
-        ):
-            if value < low:
+        for name, low in AT_LEAST.items():
+            section, key = name.split(".")
+            value = getattr(getattr(self, section), key)
+            if value is not None and value < low:
                 raise ValueError(f"{name}: got {value}, expected {low} or more.")
-        if t.max_train_steps is not None and t.max_train_steps < 1:
-            raise ValueError(f"training.max_train_steps: got {t.max_train_steps}, expected 1 or more, or null.")
-        if t.mixed_precision not in PRECISIONS:
-            raise ValueError(
-                f"training.mixed_precision: got {t.mixed_precision!r}, expected one of {', '.join(PRECISIONS)}."
-            )
+        for name, choices in CHOICES.items():
+            section, key = name.split(".")
+            value = getattr(getattr(self, section), key)
+            if value is not None and value not in choices:
+                raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(choices)}.")
         if not 0 <= t.label_dropout <= 1:
             raise ValueError(f"training.label_dropout: got {t.label_dropout}, expected a probability from 0 to 1.")
         if not 0 <= o.ema_decay < 1:
             raise ValueError(f"optim.ema_decay: got {o.ema_decay}, expected 0 or more and less than 1.")
+        if not all(0 < width < 0.28 for width in o.ema_sigma_rels) or len(set(o.ema_sigma_rels)) < 2:
+            raise ValueError(f"optim.ema_sigma_rels: got {o.ema_sigma_rels}, expected two widths between 0 and 0.28.")
         if not o.lr > 0:
             raise ValueError(f"optim.lr: got {o.lr}, expected more than 0.")
 
@@ -248,8 +295,10 @@ def config_to_dict(config: RunConfig) -> dict[str, Any]:
 
 
 def save_config(config: RunConfig, path: Path) -> None:
-    """Write YAML that `load_config` reads back to an equal run."""
-    path.write_text(yaml.safe_dump(config_to_dict(config), sort_keys=False), encoding="utf-8")
+    """Write YAML that `load_config` reads back to an equal run; the file is the old one or the new one, never half."""
+    aside = path.with_name(f".{path.name}.new")
+    aside.write_text(yaml.safe_dump(config_to_dict(config), sort_keys=False), encoding="utf-8")
+    os.replace(aside, path)
 
 
 def _find_recipe(recipe: str | Path) -> Path:

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import sys
 
 import psutil
 import torch
@@ -44,13 +45,101 @@ def use_all_cores() -> int:
     return torch.get_num_threads()
 
 
-def best_device() -> torch.device:
-    """cuda where there is one, else mps, else cpu."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
+def start_missing_processes() -> None:
+    """Become as many processes as `accelerate launch --cpu --num_processes N` was asked for.
+
+    accelerate 1.15 starts several processes on the CPU by MPI only; without a hostfile it starts one, and says nothing
+    (accelerate issue 2741). It does set MASTER_ADDR then, which gives it away. This process turns into torch's
+    own launcher, which starts the same command N times; where all is well it does nothing.
+    """
+    asked_for_more = "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_ADDR" in os.environ
+    if not asked_for_more or {"RANK", "WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"} & set(os.environ):
+        return
+    launcher = psutil.Process().parent()
+    count = _number_of_processes(launcher.cmdline() if launcher else [])
+    if count > 1:
+        sys.stdout.flush()
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count)]
+        command = sys.orig_argv[1:]
+        if command[0] == "-m":
+            launch, command = [*launch, "--module"], command[1:]
+        # After "--" the launcher takes no flag for its own: it would read --num as one of three that begin so.
+        os.execv(sys.executable, [*launch, "--", *command])
+
+
+def _number_of_processes(command: list[str]) -> int:
+    """What a command line of `accelerate launch` asks for, by a flag or by its config file; 1 if it says nothing."""
+    from accelerate.commands.config import load_config_from_file
+    from accelerate.commands.launch import launch_command_parser
+
+    if "launch" not in " ".join(command):
+        return 1
+    after = next(i for i, word in enumerate(command) if "launch" in word) + 1
+    arguments, _ = launch_command_parser().parse_known_args(command[after:])
+    if arguments.num_processes is None and arguments.config_file:
+        return load_config_from_file(arguments.config_file).num_processes
+    return arguments.num_processes or 1
+
+
+def check_processes(num_processes: int) -> None:
+    """Refuse to run as one of several processes that do not know of each other.
+
+    `accelerate launch --use_fsdp` does that on a machine without GPUs: each would train by itself.
+
+    Raises:
+        ValueError: with what to do.
+    """
+    started = process_count()
+    if num_processes != started:
+        raise ValueError(
+            f"got {started} processes, of which each knows {num_processes}: accelerate found no way to connect them. "
+            "On the CPU use: accelerate launch --cpu --num_processes N."
+        )
+
+
+def process_index() -> int:
+    """Which process this is, by what a launcher says; the first, 0, is the one that prints and writes."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def process_count() -> int:
+    """How many processes work together, by what a launcher says."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def share_of(count: int, process_index: int, num_processes: int) -> torch.Tensor:
+    """Which of `count` items a process works on: every n-th, equally many for each; the last item fills up.
+
+    Returns:
+        (ceil(count / num_processes),) int64.
+    """
+    rounds = -(-count // num_processes)
+    return (torch.arange(rounds) * num_processes + process_index).clamp(max=count - 1)
+
+
+def join_shares(gathered: torch.Tensor, count: int, num_processes: int) -> torch.Tensor:
+    """Bring the results of all processes, one process after the other, back into the order of the items.
+
+    Args:
+        gathered: (num_processes * rounds, …).
+
+    Returns:
+        (count, …).
+    """
+    by_process = gathered.unflatten(0, (num_processes, -1))
+    return by_process.transpose(0, 1).flatten(0, 1)[:count]
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """The most memory that was in use so far: of the GPU, or of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    if platform.system() == "Windows":
+        return psutil.Process().memory_info().peak_wset / 2**30
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, KiB elsewhere
+    return peak / (2**30 if platform.system() == "Darwin" else 2**20)
 
 
 def describe_device(device: torch.device) -> str:

@@ -10,10 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from text2digit.runtime import best_device, describe_device, keep_freed_memory
+from text2digit.runtime import (
+    check_processes,
+    describe_device,
+    keep_freed_memory,
+    process_index,
+    start_missing_processes,
+    use_all_cores,
+)
 
 DEFAULT_MODEL = "unet-mnist"
-BATCH_SIZE = 100
 SCHEDULERS = {
     "ddim": "text2digit",
     "ddpm": "text2digit",
@@ -110,18 +116,22 @@ def save_images(images: Any, labels: list[int], columns: int, output: Path) -> s
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
+    start_missing_processes()
     arguments = make_parser().parse_args(argv)
     started = time.perf_counter()
     keep_freed_memory()  # before the first tensor
-    import torch
+    use_all_cores()
+    from accelerate import Accelerator
     from diffusers.utils import logging
-    from tqdm.auto import tqdm
 
     from text2digit.pipelines import DigitPipeline
+    from text2digit.pipelines.drawing import draw_images
 
     logging.disable_progress_bar()
     try:
-        pipeline = DigitPipeline.from_pretrained(arguments.model).to(best_device())
+        accelerator = Accelerator()
+        check_processes(accelerator.num_processes)
+        pipeline = DigitPipeline.from_pretrained(arguments.model).to(accelerator.device)
         classes = parse_classes(arguments.digits, pipeline.denoiser.config.num_classes)
         if arguments.num < 1:
             raise ValueError(f"--num: got {arguments.num}, expected 1 or more.")
@@ -132,25 +142,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         pipeline.set_progress_bar_config(disable=True)
         labels = [label for label in classes for _ in range(arguments.num)]
         loaded = time.perf_counter()
-        batches = []
-        for start in tqdm(range(0, len(labels), BATCH_SIZE), desc="sampling", unit=f"{BATCH_SIZE} images"):
-            batch = labels[start : start + BATCH_SIZE]
-            images = pipeline(
-                batch,
-                num_inference_steps=arguments.steps,
-                guidance_scale=arguments.guidance_scale,
-                eta=arguments.eta,
-                generator=arguments.seed + start,
-                output_type="pt",
-            ).images
-            batches.append(images.cpu())
+        images = draw_images(
+            pipeline,
+            labels,
+            seeds=range(arguments.seed, arguments.seed + len(labels)),
+            show_progress=True,
+            num_inference_steps=arguments.steps,
+            guidance_scale=arguments.guidance_scale,
+            eta=arguments.eta,
+        )
     except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        if process_index() == 0:
+            print(f"error: {error}", file=sys.stderr)
         return 2
+    if process_index() > 0:
+        return 0
     drawn = time.perf_counter()
-    print(save_images(torch.cat(batches), labels, arguments.num, arguments.output))
+    print(save_images(images, labels, arguments.num, arguments.output))
     print(
-        f"{len(labels)} images by {arguments.model} on {describe_device(best_device())}: loaded in "
+        f"{len(labels)} images by {arguments.model} on {describe_device(accelerator.device)}: loaded in "
         f"{loaded - started:.1f} s, drawn in {drawn - loaded:.1f} s, {time.perf_counter() - started:.1f} s in all"
     )
     return 0

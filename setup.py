@@ -47,6 +47,8 @@ setup(
         "scikit-learn>=1.4",
         "tqdm>=4.66",
         "psutil>=5.9",
+        "filelock>=3.12",
+        "tensorboard>=2.15",
     ],
     # gui: what the app will need, so that its name is settled; the app itself is not here yet.
     extras_require={"gui": ["gradio>=5"], "test": TEST, "lint": LINT, "dev": [*TEST, *LINT]},

@@ -7,9 +7,16 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from typing import TextIO
 
 from text2digit.config import RunConfig, load_config
-from text2digit.runtime import describe_device, keep_freed_memory, use_all_cores
+from text2digit.runtime import (
+    describe_device,
+    keep_freed_memory,
+    process_index,
+    start_missing_processes,
+    use_all_cores,
+)
 
 # Flags that are another spelling of a field of the config.
 FLAGS = {
@@ -19,12 +26,19 @@ FLAGS = {
     "--epochs": ("training.epochs", "passes over the data"),
     "--max-train-steps": ("training.max_train_steps", "steps, in place of epochs"),
     "--batch-size": ("training.batch_size", "images per step, over all processes"),
+    "--gradient-accumulation-steps": ("training.gradient_accumulation_steps", "parts of a batch, to save memory"),
+    "--optimizer": ("optim.optimizer", "adamw or muon"),
     "--lr": ("optim.lr", "peak learning rate"),
     "--seed": ("training.seed", "of weights, order and noise"),
     "--output-dir": ("training.output_dir", "folder of the run"),
     "--checkpointing-steps": ("training.checkpointing_steps", "steps between checkpoints"),
+    "--checkpoints-total-limit": ("training.checkpoints_total_limit", "checkpoints that are kept"),
+    "--validation-steps": ("training.validation_steps", "steps between losses on held-out images"),
     "--resume": ("training.resume", "auto, never, or the folder of a checkpoint"),
     "--mixed-precision": ("training.mixed_precision", "no, fp16 or bf16"),
+    "--allow-tf32": ("training.allow_tf32", "true or false, on CUDA"),
+    "--compile": ("training.compile", "auto, on or off"),
+    "--report-to": ("training.report_to", "none, tensorboard, wandb or another tracker of accelerate"),
 }
 
 
@@ -51,26 +65,36 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[RunConfig, bool]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
+    start_missing_processes()
     config, dry_run = parse_arguments(argv)
     keep_freed_memory()  # before the first tensor
     use_all_cores()
-    from text2digit.training import plan, prepare_run, train
+    from text2digit.training import InterruptedRun, NonFiniteError, plan, prepare_run, train
 
+    started = time.perf_counter()
     try:
         if dry_run:
-            print(plan(config))
+            _say(plan(config))
             return 0
         run = prepare_run(config)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    started = time.perf_counter()
-    run.accelerator.print(f"device: {describe_device(run.accelerator.device)}")
-    run.accelerator.print(f"run: {run.folder}, step {run.step} of {run.total_steps}")
-    folder = train(run)
-    run.accelerator.print(f"saved: {folder} after {(time.perf_counter() - started) / 60:.1f} minutes")
-    run.accelerator.print(f"draw:  text2digit sample --model {folder} -o digits.png")
+        _say(f"device: {describe_device(run.accelerator.device)}, processes: {run.accelerator.num_processes}")
+        _say(f"run:    {run.folder}, step {run.step:,} of {run.total_steps:,}")
+        folder = train(run)
+    except InterruptedRun as interruption:
+        _say(f"stopped by {interruption} The same command goes on from there.")
+        return 128 + interruption.signum
+    except (ValueError, OSError, NonFiniteError) as error:
+        _say(f"error: {error}", file=sys.stderr)
+        return 1 if isinstance(error, NonFiniteError) else 2
+    _say(f"saved:  {folder} after {(time.perf_counter() - started) / 60:.1f} minutes")
+    _say(f"draw:   text2digit sample --model {folder} -o digits.png")
     return 0
+
+
+def _say(text: str, file: TextIO | None = None) -> None:
+    """One of several processes speaks."""
+    if process_index() == 0:
+        print(text, file=file, flush=True)
 
 
 if __name__ == "__main__":

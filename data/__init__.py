@@ -1,6 +1,14 @@
 """Real images, held in memory, in an order that follows from the seed and the step alone."""
 
 from .batches import batch_indices, counter_generator, counter_seed
-from .datasets import DATASETS, ImageData, load_dataset
+from .datasets import DATASETS, ImageData, load_dataset, load_training_data
 
-__all__ = ["DATASETS", "ImageData", "batch_indices", "counter_generator", "counter_seed", "load_dataset"]
+__all__ = [
+    "DATASETS",
+    "ImageData",
+    "batch_indices",
+    "counter_generator",
+    "counter_seed",
+    "load_dataset",
+    "load_training_data",
+]

@@ -37,6 +37,10 @@ class ImageData:
     def __len__(self) -> int:
         return len(self.images)
 
+    def take(self, chosen: torch.Tensor) -> "ImageData":
+        """The images that `chosen`, indices or a mask, points at."""
+        return ImageData(self.images[chosen], self.labels[chosen], self.class_names)
+
     def x_0(self, indices: torch.Tensor) -> torch.Tensor:
         """Images as the models see them: (B, C, H, W) float32 in [-1, 1]."""
         return self.images[indices].float() / 127.5 - 1
@@ -65,6 +69,16 @@ def load_dataset(config: DataConfig, split: str = "train") -> ImageData:
     if config.dataset not in DATASETS:
         raise ValueError(f"data.dataset: got {config.dataset!r}, expected one of {', '.join(DATASETS)}.")
     return DATASETS[config.dataset](config, split)
+
+
+def load_training_data(config: DataConfig) -> tuple[ImageData, ImageData]:
+    """The training split in two parts: what is trained on, and what `config.validation_every` holds out.
+
+    The test split stays untouched for the final measurement. Raises as `load_dataset`.
+    """
+    data = load_dataset(config, "train")
+    held_out = _every_nth_of_each_class(data.labels, config.validation_every)
+    return data.take(~held_out), data.take(held_out)
 
 
 def _load_torchvision(config: DataConfig, split: str) -> ImageData:
@@ -103,7 +117,7 @@ def _load_sklearn_digits(config: DataConfig, split: str) -> ImageData:
     digits = load_digits()
     images = torch.from_numpy(np.rint(digits.images * (255 / 16)).astype(np.uint8))[:, None]
     labels = torch.from_numpy(digits.target).long()
-    return _take_split(images, labels, _class_names("mnist", []), split)
+    return _take_split(ImageData(images, labels, _class_names("mnist", [])), split)
 
 
 def _load_folder(config: DataConfig, split: str) -> ImageData:
@@ -133,7 +147,7 @@ def _load_folder(config: DataConfig, split: str) -> ImageData:
     data = ImageData(torch.stack(images), torch.tensor(labels), names)
     if data.images.shape[-1] != data.images.shape[-2]:
         raise ValueError(f"{root}: images are {tuple(data.images.shape[-2:])}, expected squares; set data.image_size.")
-    return data if has_splits else _take_split(data.images, data.labels, names, split)
+    return data if has_splits else _take_split(data, split)
 
 
 def _read_image(path: Path, config: DataConfig) -> torch.Tensor:
@@ -148,13 +162,18 @@ def _read_image(path: Path, config: DataConfig) -> torch.Tensor:
     return torch.from_numpy(array.copy()).reshape(image.height, image.width, config.channels).permute(2, 0, 1)
 
 
-def _take_split(images: torch.Tensor, labels: torch.Tensor, names: tuple[str, ...], split: str) -> ImageData:
+def _take_split(data: ImageData, split: str) -> ImageData:
     """Every `TEST_EVERY`-th image of each class is test, the others train."""
-    is_test = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique():
-        is_test[(labels == label).nonzero().flatten()[TEST_EVERY - 1 :: TEST_EVERY]] = True
-    chosen = is_test if split == "test" else ~is_test
-    return ImageData(images[chosen], labels[chosen], names)
+    is_test = _every_nth_of_each_class(data.labels, TEST_EVERY)
+    return data.take(is_test if split == "test" else ~is_test)
+
+
+def _every_nth_of_each_class(labels: torch.Tensor, n: int) -> torch.Tensor:
+    """(N,) bool: the n-th, 2n-th, … image of each class; none for n = 0."""
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique() if n else ():
+        chosen[(labels == label).nonzero().flatten()[n - 1 :: n]] = True
+    return chosen
 
 
 TORCHVISION = {

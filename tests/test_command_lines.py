@@ -91,9 +91,8 @@ def test_unknown_model(capsys):
 
 def test_verbs(capsys):
     assert cli.main([]) == 0 and "sample" in capsys.readouterr().out
-    assert (
-        cli.main(["smaple"]) == 2 and "got the verb 'smaple', expected one of train, sample" in capsys.readouterr().err
-    )
+    assert cli.main(["smaple"]) == 2
+    assert f"got the verb 'smaple', expected one of {', '.join(cli.VERBS)}" in capsys.readouterr().err
 
 
 def test_training_flags_are_spellings_of_fields():
@@ -130,6 +129,7 @@ def test_training_flags_are_spellings_of_fields():
         (["--config", "nothing"], "neither a file nor a recipe"),
         (["--model-type", "GAN"], "recipe that ships"),
         (["--mixed-precision", "fp4"], "training.mixed_precision: got 'fp4', expected one of no, fp16, bf16"),
+        (["optim.decay=step"], "optim.decay: got 'step', expected one of cosine, linear, constant"),
     ],
 )
 def test_training_mistakes_end_before_anything_is_written(flags, message, capsys):
@@ -148,7 +148,6 @@ def test_training_mistakes_end_before_anything_is_written(flags, message, capsys
             ["--dataset", "digits", "--resume", "nowhere"],
             "got 'nowhere', expected auto, never or a",
         ),
-        (["--dataset", "digits", "optim.decay=step"], "optim.decay: got 'step'"),
     ],
 )
 def test_runs_that_cannot_start_say_why_and_write_nothing(flags, message, capsys, tmp_path, monkeypatch):

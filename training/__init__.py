@@ -1,5 +1,10 @@
 """Turns images into weights: objective, optimizer, averaging, checkpoints and the loop."""
 
-from .loop import Run, plan, prepare_run, train
+from .health import InterruptedRun, NonFiniteError
+from .loop import train
+from .planning import plan
+from .posthoc import reconstruct
+from .prepare import prepare_run
+from .run import Run
 
-__all__ = ["Run", "plan", "prepare_run", "train"]
+__all__ = ["InterruptedRun", "NonFiniteError", "Run", "plan", "prepare_run", "reconstruct", "train"]

@@ -1,96 +1,124 @@
-"""The state of a run on disk: safetensors and JSON, written aside and then renamed, so that none is ever half there."""
+"""Checkpoints of a run: `checkpoint-STEP` folders of safetensors and JSON, each whole and checked."""
 
 import json
-import os
 import re
-import shutil
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import nn
+from safetensors.torch import load, save
 
-from .ema import EMA
+from .durable import DamagedError, check_folder, is_whole, remove_folder, whole_folder
 
-KEPT_CHECKPOINTS = 2
 _NAME = re.compile(r"checkpoint-\d+")
+FACTS = "state.json"
 
 
-def save_checkpoint(run_folder: Path, step: int, model: nn.Module, ema: EMA, optimizer: torch.optim.Optimizer) -> Path:
-    """Write `checkpoint-STEP` and delete all but the newest `KEPT_CHECKPOINTS`, in this order.
+@dataclass
+class TrainingState:
+    """What a run needs to go on as if nothing had happened.
+
+    Attributes:
+        step: steps done.
+        tensors: name of a file to its tensors on the CPU: "model", each average, "optimizer", "pending" (what was
+            measured since the last line of history).
+        facts: numbers beside them, as JSON has them.
+    """
+
+    step: int
+    tensors: dict[str, dict[str, torch.Tensor]]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(run_folder: Path, state: TrainingState, total_limit: int | None) -> Path:
+    """Write `checkpoint-STEP`; then, once it was read back, delete all but the newest whole ones.
 
     Args:
         run_folder: the run's.
-        step: number of steps done.
-        model, ema, optimizer: what to save.
+        state: what to save.
+        total_limit: how many whole checkpoints stay; None is all. Damaged ones are left for a person to look at.
 
     Returns:
         The new folder.
+
+    Raises:
+        OSError: it could not be written; older ones are untouched.
     """
-    folder = run_folder / f"checkpoint-{step:06d}"
-    temporary = run_folder / f".{folder.name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    tensors = {
-        "model": model.state_dict(),
-        "ema": ema.shadow,
-        "optimizer": {
-            f"{index}.{name}": value
-            for index, state in optimizer.state_dict()["state"].items()
-            for name, value in state.items()
-        },
-    }
-    for name, state in tensors.items():
-        save_file({key: value.contiguous() for key, value in state.items()}, temporary / f"{name}.safetensors")
-    facts = {"step": step, "ema_updates": ema.num_updates}
-    (temporary / "state.json").write_text(json.dumps(facts), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(temporary, folder)
-    for old in list_checkpoints(run_folder)[:-KEPT_CHECKPOINTS]:
-        shutil.rmtree(old)
+    folder = run_folder / f"checkpoint-{state.step:06d}"
+    if folder.exists():  # of a writer that knew nothing of this one; keep both
+        set_aside(run_folder, [folder])
+    with whole_folder(folder) as place:
+        for name, tensors in state.tensors.items():
+            # As bytes: safetensors maps a file that it writes itself, and a full disk would then end the process.
+            (place / f"{name}.safetensors").write_bytes(save(tensors))
+        (place / FACTS).write_text(json.dumps({"step": state.step, **state.facts}, indent=1), encoding="utf-8")
+    if total_limit is not None:
+        _rotate(run_folder, total_limit)
     return folder
 
 
+def load_checkpoint(folder: Path) -> TrainingState:
+    """Read what `save_checkpoint` wrote, after comparing it with its checksums.
+
+    Raises:
+        DamagedError: it is not what was written.
+    """
+    check_folder(folder)
+    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    # In order of name: safetensors gives them in none, and the processes of a sharded model take them in step.
+    tensors = {
+        path.stem: dict(sorted(load(path.read_bytes()).items())) for path in sorted(folder.glob("*.safetensors"))
+    }
+    return TrainingState(facts.pop("step"), tensors, facts)
+
+
 def list_checkpoints(run_folder: Path) -> list[Path]:
-    """Checkpoints of a run, the oldest first."""
-    return sorted((path for path in run_folder.glob("checkpoint-*") if _NAME.fullmatch(path.name)), key=_step)
+    """Checkpoints of a run, whole or not, the oldest first."""
+    return sorted((path for path in run_folder.glob("checkpoint-*") if _NAME.fullmatch(path.name)), key=step_of)
 
 
-def _step(folder: Path) -> int:
+def step_of(folder: Path) -> int:
+    """Steps done at a checkpoint, by its name."""
     return int(folder.name.split("-")[1])
 
 
-def set_aside_later_checkpoints(run_folder: Path, step: int) -> None:
-    """Move checkpoints of more steps into `replaced-N`, because a run that starts at `step` will write its own.
+def newest_whole_checkpoint(run_folder: Path) -> Path | None:
+    """The newest checkpoint that is as it was written; None where there is none at all. Damage is warned of by name.
 
-    They are kept: starting over may have been a mistake.
+    Raises:
+        DamagedError: there are checkpoints, and none is whole.
     """
-    later = [path for path in list_checkpoints(run_folder) if _step(path) > step]
-    if later:
-        place = run_folder / f"replaced-{len(list(run_folder.glob('replaced-*'))) + 1}"
-        place.mkdir()
-        for path in later:
-            path.rename(place / path.name)
+    damages = []
+    for folder in reversed(list_checkpoints(run_folder)):
+        try:
+            check_folder(folder)
+        except DamagedError as damage:
+            warnings.warn(f"passed over a damaged checkpoint: {damage}", stacklevel=2)
+            damages.append(str(damage))
+        else:
+            return folder
+    if damages:
+        raise DamagedError(f"no checkpoint is whole: {' '.join(damages)} Start over with --resume never.")
+    return None
 
 
-def load_checkpoint(folder: Path, model: nn.Module, ema: EMA, optimizer: torch.optim.Optimizer) -> int:
-    """Restore what `save_checkpoint` wrote, strictly.
+def set_aside(run_folder: Path, folders: Iterable[Path]) -> None:
+    """Move folders of a run into a new `replaced-N`. They are kept: what made them superfluous may be a mistake."""
+    place = run_folder / f"replaced-{len(list(run_folder.glob('replaced-*'))) + 1}"
+    for folder in folders:
+        kept = place / folder.relative_to(run_folder)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(kept)
 
-    Returns:
-        The number of steps done.
-    """
-    facts = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    model.load_state_dict(load_file(folder / "model.safetensors"))
-    averaged = load_file(folder / "ema.safetensors")
-    if averaged.keys() != ema.shadow.keys():
-        raise ValueError(f"{folder}: ema.safetensors is of another model; start over with --resume never.")
-    for name, value in averaged.items():
-        ema.shadow[name].copy_(value)
-    ema.num_updates = facts["ema_updates"]
 
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in load_file(folder / "optimizer.safetensors").items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return facts["step"]
+def _rotate(run_folder: Path, total_limit: int) -> None:
+    """Delete old checkpoints; one that cannot be deleted is warned of, for that is no reason to stop training."""
+    whole = [path for path in list_checkpoints(run_folder) if is_whole(path)]
+    for old in whole[:-total_limit]:
+        try:
+            remove_folder(old)
+        except OSError as error:
+            warnings.warn(f"kept an old checkpoint that could not be deleted: {error}", stacklevel=3)

@@ -1,52 +1,151 @@
-"""What happened, as JSON lines for machines and a curve for people."""
+"""What happened, as JSON lines for machines, a line for people, and a curve."""
 
 import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 
-class History:
-    """Lines of `history.jsonl`, one per logged step.
+from .durable import replace_text
 
-    Args:
-        path: the file.
-        step: steps already done; lines beyond are of a future that a resumed run will write anew, and are dropped.
+NUM_TENTHS = 10
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step measured, the same on all processes.
+
+    Attributes:
+        errors: (B,) float32 on the CPU: weighted loss of each image of the global batch, in its order.
+        times: (B,) float32 in (0, 1]: how far each was on the way from data to noise.
+        grad_norm: of the whole gradient, before clipping.
     """
 
-    def __init__(self, path: Path, step: int):
-        self.path = path
-        self.lines = [line for line in read_history(path) if line["step"] <= step]
-        path.write_text("".join(json.dumps(line) + "\n" for line in self.lines), encoding="utf-8")
+    errors: torch.Tensor
+    times: torch.Tensor
+    grad_norm: float
 
-    def append(self, line: dict[str, Any]) -> None:
-        """Add a line, on disk at once."""
+
+class History:
+    """`history.jsonl`, a line per logged step: a function of config and step, so that a resumed run writes it the same.
+
+    What depends on the machine goes to `speed.jsonl`. Results since the last line are kept image by image, because sums
+    of sums would round otherwise after a resume.
+
+    Args:
+        folder: the run's.
+    """
+
+    def __init__(self, folder: Path):
+        self.path = folder / "history.jsonl"
+        self.speed_path = folder / "speed.jsonl"
+        self.lines: list[dict[str, Any]] = []
+        self.pending: list[StepResult] = []
+
+    def open_at(self, step: int, pending: dict[str, torch.Tensor]) -> None:
+        """Go on at a step: lines beyond are of a future that will be written anew, and are dropped."""
+        self.lines = [line for line in read_history(self.path) if line["step"] <= step]
+        replace_text(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
+        speeds = [line for line in read_history(self.speed_path) if line["step"] <= step]
+        replace_text(self.speed_path, "".join(json.dumps(line) + "\n" for line in speeds))
+        norms = pending.get("grad_norms", torch.empty(0))
+        self.pending = [
+            StepResult(pending["errors"][i], pending["times"][i], norms[i].item()) for i in range(len(norms))
+        ]
+
+    def pending_tensors(self) -> dict[str, torch.Tensor]:
+        """Results since the last line, as `open_at` takes them."""
+        if not self.pending:
+            return {"grad_norms": torch.empty(0)}
+        return {
+            "errors": torch.stack([result.errors for result in self.pending]),
+            "times": torch.stack([result.times for result in self.pending]),
+            "grad_norms": torch.tensor([result.grad_norm for result in self.pending], dtype=torch.float64),
+        }
+
+    def take_means(self) -> dict[str, Any]:
+        """Means over the results since the last line, which are then forgotten; None where there was nothing."""
+        results, self.pending = self.pending, []
+        if not results:
+            return {"loss": None, "loss_by_time": [None] * NUM_TENTHS, "grad_norm": None}
+        errors, times = (torch.cat([getattr(result, name) for result in results]) for name in ("errors", "times"))
+        return {
+            "loss": errors.double().mean().item(),
+            "loss_by_time": loss_by_time(errors, times),
+            "grad_norm": sum(result.grad_norm for result in results) / len(results),
+        }
+
+    def append(self, line: dict[str, Any], speed: dict[str, Any] | None = None) -> None:
+        """Add a line to each file, visible at once."""
         self.lines.append(line)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        for path, content in ((self.path, line), (self.speed_path, speed)):
+            if content is not None:
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(content) + "\n")
+
+    def sync(self) -> None:
+        """Force the lines to the disk: a checkpoint must not know of more than the history does."""
+        for path in (self.path, self.speed_path):
+            with path.open("a") as file:
+                os.fsync(file.fileno())
+
+
+def loss_by_time(errors: torch.Tensor, times: torch.Tensor) -> list[float | None]:
+    """Mean error in each tenth of the time axis, from clean to noise; None where no image fell.
+
+    Args:
+        errors, times: (N,), as in `StepResult`.
+    """
+    tenths = (times * NUM_TENTHS).ceil().long().clamp(1, NUM_TENTHS) - 1
+    sums = torch.zeros(NUM_TENTHS, dtype=torch.float64).index_add_(0, tenths, errors.double())
+    counts = tenths.bincount(minlength=NUM_TENTHS)
+    return [s / n if n else None for s, n in zip(sums.tolist(), counts.tolist(), strict=True)]
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """All lines of a history; none if there is no file."""
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """All lines of a history; none if there is no file. A last line that a kill cut short is left out."""
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            break
+    return lines
 
 
-def plot_loss(lines: list[dict[str, Any]], path: Path) -> None:
-    """Draw the loss against the step as PNG: each logged value, and their running mean."""
+def sentence(line: dict[str, Any], speed: dict[str, Any], total_steps: int) -> str:
+    """A logged step for a person."""
+    minutes = (total_steps - line["step"]) * speed["seconds_per_step"] / 60
+    loss, norm = (f"{line[key]:.4f}" if line[key] is not None else "none" for key in ("loss", "grad_norm"))
+    skipped = f"  skipped {line['skipped_steps']}" if line["skipped_steps"] else ""
+    return (
+        f"step {line['step']:,}/{total_steps:,}  loss {loss}  gradient {norm}  lr {line['lr']:.2e}{skipped}  "
+        f"{speed['images_per_second']:.0f} images/s  {speed['memory_gib']:.1f} GiB  {minutes:.0f} min left"
+    )
+
+
+def plot_loss(lines: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw the loss against the step as PNG: each logged value, their running mean, and the held-out loss."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    steps, losses = [line["step"] for line in lines], [line["loss"] for line in lines]
+    trained = [line for line in lines if line.get("loss") is not None]
+    steps, losses = [line["step"] for line in trained], [line["loss"] for line in trained]
     window = max(1, len(losses) // 20)
     recent = [losses[max(0, i + 1 - window) : i + 1] for i in range(len(losses))]
     means = [sum(values) / len(values) for values in recent]
     figure = Figure(figsize=(7, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.plot(steps, losses, color="tab:blue", alpha=0.25, label="mean since the last line")
-    axes.plot(steps, means, color="tab:blue", label="running mean")
-    axes.set(xlabel="step", ylabel="training loss", yscale="log")
+    axes.plot(steps, losses, color="tab:blue", alpha=0.25, label="training, mean since the last line")
+    axes.plot(steps, means, color="tab:blue", label="training, running mean")
+    held_out = [(line["step"], line["validation_loss"]) for line in lines if "validation_loss" in line]
+    if held_out:
+        axes.plot(*zip(*held_out, strict=True), color="tab:orange", marker=".", label="held out, averaged weights")
+    axes.set(xlabel="step", ylabel="loss", yscale="log")
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     figure.savefig(path, dpi=100)

@@ -1,130 +1,27 @@
-"""A training run: prepare everything, take steps, leave a pipeline behind."""
+"""The steps of a run, and what happens between them."""
 
+import math
+import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from tqdm.auto import tqdm
 
-from ..config import RunConfig, config_to_dict, load_config, run_folder, save_config
-from ..data import ImageData, counter_seed, load_dataset
-from ..models import DigitDiT2DModel, DigitUNet2DModel, build_model
-from ..pipelines import ClassConditionedDigitPipeline
-from ..pipelines.images import image_grid
-from ..schedulers import DDIMScheduler
-from .checkpoint import list_checkpoints, load_checkpoint, save_checkpoint, set_aside_later_checkpoints
-from .ema import EMA
-from .history import History, plot_loss
-from .objective import Draw, check_objective, denoising_loss, draw_batch
-from .optim import learning_rate, make_optimizer
+from ..data import counter_seed
+from ..runtime import join_shares, peak_memory_gib
+from .checkpoint import save_checkpoint
+from .health import InterruptedRun, NonFiniteError, StopSignals, describe_nonfinite
+from .history import StepResult, sentence
+from .objective import Draw, denoising_loss, draw_batch, times_of
+from .optim import learning_rate, set_learning_rate
+from .posthoc import save_snapshot
+from .run import Run, collect_state
+from .validation import averaged_model, keep_if_best, make_pipeline, save_preview, validate
 
-CONFIG_NAME = "config.yaml"
-PREVIEW_COLUMNS = 8
-# What may change when a run is continued: where it is, and what it writes when.
-FREE_KEYS = {
-    "data.data_dir",
-    "training.output_dir",
-    "training.resume",
-    "training.checkpointing_steps",
-    "training.preview_steps",
-    "training.logging_steps",
-}
-
-
-@dataclass
-class Run:
-    """Everything that a run consists of; `step` counts the steps done."""
-
-    config: RunConfig
-    accelerator: Accelerator
-    data: ImageData
-    model: DigitUNet2DModel | DigitDiT2DModel
-    scheduler: DDIMScheduler
-    ema: EMA
-    optimizer: torch.optim.Optimizer
-    history: History
-    folder: Path
-    total_steps: int
-    step: int = 0
-
-
-def count_steps(config: RunConfig, num_images: int) -> int:
-    """`max_train_steps`, or as many as `epochs` take."""
-    t = config.training
-    return t.max_train_steps or -(-t.epochs * num_images // t.batch_size)
-
-
-def build_denoiser(config: RunConfig, data: ImageData) -> DigitUNet2DModel | DigitDiT2DModel:
-    """The recipe's model, with fresh weights of the run's seed, sized for the data unless the recipe says otherwise."""
-    channels, size = data.images.shape[1], data.images.shape[-1]
-    sizes = {
-        "sample_size": size,
-        "in_channels": channels,
-        "out_channels": channels,
-        "num_classes": len(data.class_names),
-    }
-    torch.manual_seed(config.training.seed)
-    return build_model(config.model.type, {**sizes, **config.model.options})
-
-
-def prepare_run(config: RunConfig) -> Run:
-    """Build a run, or continue the one that lies in its folder.
-
-    Raises:
-        ValueError: a recipe that does not fit together, or a folder that holds another run.
-        FileNotFoundError: no data, or no such checkpoint.
-    """
-    folder = run_folder(config)
-    accelerator = Accelerator(mixed_precision=config.training.mixed_precision)
-    data = load_dataset(config.data)
-    model = build_denoiser(config, data)
-    scheduler = DDIMScheduler(**config_to_dict(config)["scheduler"])
-    check_objective(scheduler, config.objective)
-    optimizer = make_optimizer(model, config.optim)
-    checkpoint = _find_checkpoint(config, folder)
-
-    model, optimizer = accelerator.prepare(model, optimizer)
-    bare_model = accelerator.unwrap_model(model)
-    ema = EMA(bare_model, config.optim.ema_decay)
-    step = load_checkpoint(checkpoint, bare_model, ema, optimizer) if checkpoint else 0
-    folder.mkdir(parents=True, exist_ok=True)
-    set_aside_later_checkpoints(folder, step)
-    save_config(config, folder / CONFIG_NAME)
-    history = History(folder / "history.jsonl", step)
-    total_steps = count_steps(config, len(data))
-    return Run(config, accelerator, data, model, scheduler, ema, optimizer, history, folder, total_steps, step)
-
-
-def _find_checkpoint(config: RunConfig, folder: Path) -> Path | None:
-    resume = config.training.resume
-    if resume == "never":
-        return None
-    if resume != "auto":
-        if not (Path(resume) / "state.json").is_file():
-            raise FileNotFoundError(f"training.resume: got {resume!r}, expected auto, never or a checkpoint's folder.")
-        return Path(resume)
-    checkpoints = list_checkpoints(folder)
-    if not checkpoints:
-        return None
-    changes = _differences(load_config(folder / CONFIG_NAME), config)
-    if changes:
-        raise ValueError(
-            f"{folder} holds a run of another config ({'; '.join(changes)}). Pass the same config to continue it, "
-            "--resume never to start over, or another --output-dir."
-        )
-    return checkpoints[-1]
-
-
-def _differences(old: RunConfig, new: RunConfig) -> list[str]:
-    """Keys in which two configs differ and may not, with both values."""
-    flat = [
-        {f"{section}.{key}": value for section, values in config_to_dict(c).items() for key, value in values.items()}
-        for c in (old, new)
-    ]
-    names = sorted({*flat[0], *flat[1]} - FREE_KEYS)
-    return [f"{n}: {flat[0].get(n)} then, {flat[1].get(n)} now" for n in names if flat[0].get(n) != flat[1].get(n)]
+# More than this many steps in a row that had to be skipped are no accident: the weights themselves are broken.
+MAX_SKIPPED_IN_A_ROW = 20
+SECONDS_BETWEEN_SENTENCES = 15.0
 
 
 def train(run: Run) -> Path:
@@ -132,132 +29,209 @@ def train(run: Run) -> Path:
 
     Returns:
         The run's folder, which `DigitPipeline.from_pretrained` loads.
+
+    Raises:
+        InterruptedRun: Ctrl-C or SIGTERM; everything is saved, and the same config goes on.
+        NonFiniteError: a loss or gradient is not finite; the state before that step is saved.
+        OSError: a checkpoint could not be written; the ones before it are whole.
     """
-    t = run.config.training
-    run.model.train()
-    bar = tqdm(
-        total=run.total_steps,
-        initial=run.step,
-        unit="step",
-        disable=not run.accelerator.is_main_process,
-        smoothing=0.05,
-    )
-    losses, since = [], time.perf_counter()
-    while run.step < run.total_steps:
-        losses.append(train_step(run))
-        bar.update()
-        if run.step % t.logging_steps == 0 or run.step == run.total_steps:
-            line = _report(run, losses, time.perf_counter() - since)
-            bar.set_postfix_str(f"loss {line['loss']:.4f}, {line['images_per_second']:.0f} images/s")
-            losses, since = [], time.perf_counter()
-        if run.accelerator.is_main_process and run.step < run.total_steps:
-            if run.step % t.preview_steps == 0:
-                save_preview(run)
-            if run.step % t.checkpointing_steps == 0:
-                _checkpoint(run)
-            if run.step % t.preview_steps == 0 or run.step % t.checkpointing_steps == 0:
-                since = time.perf_counter()  # the time of pictures and files is not the steps'
-                losses = []
-    bar.close()
-    if run.accelerator.is_main_process:
-        _checkpoint(run)
-        save_preview(run)
+    try:
+        with StopSignals() as signals, Reporter(run) as reporter:
+            run.model.train()
+            while run.step < run.total_steps:
+                started = time.perf_counter()
+                stop = train_step(run, signals.signum)
+                reporter.add_step(time.perf_counter() - started)
+                between_steps(run, reporter)
+                if stop and run.step < run.total_steps:
+                    _checkpoint(run)
+                    raise InterruptedRun(stop, run.step)
         save_pipeline(run)
+        run.accelerator.end_training()
+    finally:
+        run.close()
     return run.folder
 
 
-def train_step(run: Run) -> torch.Tensor:
-    """One optimizer step; returns the mean loss, detached."""
-    t = run.config.training
-    objective = run.config.objective
+def train_step(run: Run, stop: int = 0) -> int:
+    """One optimizer step on one global batch, which follows from the seed and the step.
+
+    Args:
+        run: at the step to take; afterwards one further.
+        stop: signal that this process received.
+
+    Returns:
+        The signal that any process received, or 0: all stop at the same step.
+    """
+    t, objective = run.config.training, run.config.objective
     draw = draw_batch(run.data, run.step, t.batch_size, t.seed, run.scheduler.path, t.label_dropout, objective)
-    draw = _share(draw, run.accelerator)
-    for group in run.optimizer.param_groups:
-        group["lr"] = learning_rate(run.step, run.total_steps, run.config.optim)
-    torch.manual_seed(counter_seed(t.seed, "dropout", run.step, run.accelerator.process_index))
-    with run.accelerator.autocast():
-        loss = denoising_loss(run.model, run.scheduler, draw, run.accelerator.device, objective).mean()
-    run.accelerator.backward(loss)
-    run.accelerator.clip_grad_norm_(run.model.parameters(), run.config.optim.max_grad_norm)
-    run.optimizer.step()
-    run.optimizer.zero_grad()
-    run.ema.update(run.accelerator.unwrap_model(run.model))
+    set_learning_rate(run.optimizers, learning_rate(run.step, run.total_steps, run.config.optim))
+    errors, grad_norm = _backward(run, draw)
+    # One message a step carries both what was measured and the wish to stop.
+    own = torch.cat([errors, torch.tensor([float(stop)], device=errors.device)])
+    gathered = run.accelerator.gather(own).cpu().view(run.accelerator.num_processes, -1)
+    errors = join_shares(gathered[:, :-1].flatten(), t.batch_size, run.accelerator.num_processes)
+    _update(run, draw, errors, grad_norm)
     run.step += 1
-    return loss.detach()
+    return int(gathered[:, -1].max())
 
 
-def _share(draw: Draw, accelerator: Accelerator) -> Draw:
-    """This process's part of the global batch: every n-th image."""
-    part = slice(accelerator.process_index, None, accelerator.num_processes)
-    return Draw(*(getattr(draw, name)[part] for name in Draw.__dataclass_fields__))
+def _backward(run: Run, draw: Draw) -> tuple[torch.Tensor, float]:
+    """Gradients of this process's share of a batch, averaged over processes and clipped.
+
+    Returns:
+        (B / processes,) error of each image of the share, and the norm of the gradient before clipping.
+    """
+    t, accelerator = run.config.training, run.accelerator
+    share = torch.arange(accelerator.process_index, t.batch_size, accelerator.num_processes)
+    errors = []
+    for i, chosen in enumerate(share.chunk(t.gradient_accumulation_steps)):
+        torch.manual_seed(counter_seed(t.seed, "dropout", run.step, accelerator.process_index, i))
+        with accelerator.accumulate(run.model):  # gradients travel between processes with the last part alone
+            with accelerator.autocast():
+                part = draw.take(chosen)
+                part_errors = denoising_loss(run.model, run.scheduler, part, accelerator.device, run.config.objective)
+            accelerator.backward(part_errors.mean())
+        errors.append(part_errors.detach())
+    norm = accelerator.clip_grad_norm_(run.model.parameters(), run.config.optim.max_grad_norm)
+    return torch.cat(errors), _number(norm)
 
 
-def _report(run: Run, losses: list[torch.Tensor], seconds: float) -> dict:
-    loss = run.accelerator.reduce(torch.stack(losses).mean(), reduction="mean").item()
-    line = {
-        "step": run.step,
-        "loss": loss,
-        "lr": run.optimizer.param_groups[0]["lr"],
-        "images_per_second": len(losses) * run.config.training.batch_size / seconds,
-    }
-    if run.accelerator.is_main_process:
-        run.history.append(line)
-    return line
+def _update(run: Run, draw: Draw, errors: torch.Tensor, grad_norm: float) -> None:
+    """Move weights and averages, if loss and gradient are finite; otherwise stop or skip."""
+    finite_loss, finite_gradient = bool(errors.isfinite().all()), math.isfinite(grad_norm)
+    # fp16: a gradient overflows now and then; then the scaler withholds the step by itself, and scales by less.
+    overflow = finite_loss and not finite_gradient and run.accelerator.scaler is not None
+    if finite_loss and (finite_gradient or overflow):
+        for optimizer in run.optimizers:
+            optimizer.step()
+    if finite_loss and finite_gradient:
+        for average in run.averages.values():
+            average.update(run.bare_model)
+        run.skipped_in_a_row = 0
+        run.history.pending.append(StepResult(errors, times_of(draw.timesteps, run.scheduler.path), grad_norm))
+    else:
+        _meet_nonfinite(run, draw, errors, grad_norm, overflow)
+    for optimizer in run.optimizers:
+        optimizer.zero_grad()
 
 
-def _checkpoint(run: Run) -> None:
-    save_checkpoint(run.folder, run.step, run.accelerator.unwrap_model(run.model), run.ema, run.optimizer)
-
-
-def make_pipeline(run: Run) -> ClassConditionedDigitPipeline:
-    """A pipeline around the run's own model, whatever weights it has at the moment."""
-    t = run.config.training
-    return ClassConditionedDigitPipeline(
-        run.accelerator.unwrap_model(run.model),
-        run.scheduler,
-        id2label=dict(enumerate(run.data.class_names)),
-        default_num_inference_steps=t.num_inference_steps,
-        default_guidance_scale=t.guidance_scale,
+def _meet_nonfinite(run: Run, draw: Draw, errors: torch.Tensor, grad_norm: float, overflow: bool) -> None:
+    """Stop or skip, by the config, an overflow of fp16 in any case; the weights are still those before this step."""
+    what = describe_nonfinite(run.step, draw, errors, grad_norm)
+    may_skip = overflow or run.config.training.on_nonfinite == "skip"
+    if may_skip and run.skipped_in_a_row < MAX_SKIPPED_IN_A_ROW:
+        run.skipped_steps += 1
+        run.skipped_in_a_row += 1
+        if not overflow:
+            run.accelerator.print(f"skipped {what}")
+        return
+    _checkpoint(run)
+    raise NonFiniteError(
+        f"{what} The state before that step is saved. training.on_nonfinite=skip passes over such steps, at most "
+        f"{MAX_SKIPPED_IN_A_ROW} in a row; a lower optim.lr may avoid them."
     )
 
 
-def save_preview(run: Run) -> None:
-    """Write `samples/step-N.png`, a row per class, always of the same noise, and `loss.png`."""
-    folder = run.folder / "samples"
-    folder.mkdir(exist_ok=True)
-    run.model.eval()
-    with run.ema.swapped_into(run.accelerator.unwrap_model(run.model)):
-        pipeline = make_pipeline(run)
-        pipeline.set_progress_bar_config(disable=True)
-        labels = list(range(len(run.data.class_names)))
-        (images,) = pipeline(
-            labels, num_images_per_prompt=PREVIEW_COLUMNS, generator=0, output_type="pt", return_dict=False
-        )
-    run.model.train()
-    image_grid(images, columns=PREVIEW_COLUMNS).save(folder / f"step-{run.step:06d}.png")
-    if run.history.lines:
-        plot_loss(run.history.lines, run.folder / "loss.png")
+def between_steps(run: Run, reporter: "Reporter") -> None:
+    """Whatever is due at the step that the run has reached; all processes come here together."""
+    t, last = run.config.training, run.step == run.total_steps
+
+    def due(every: int) -> bool:
+        return run.step % every == 0 or last
+
+    if due(t.logging_steps):
+        reporter.report()
+    previews, validates = due(t.preview_steps), due(t.validation_steps) and len(run.validation) > 0
+    if previews or validates:
+        model = averaged_model(run)
+        if validates:
+            line = validate(run, model)
+            reporter.log(line)
+            keep_if_best(run, model, line["validation_loss"])
+        if previews:
+            save_preview(run, model)
+    if run.config.optim.ema == "power" and due(run.config.optim.ema_snapshot_steps):
+        states = {name: average.state() for name, average in run.averages.items()}
+        if run.accelerator.is_main_process:
+            save_snapshot(run.folder, run.step, states, list(run.config.optim.ema_sigma_rels))
+    if due(t.checkpointing_steps):
+        _checkpoint(run)
+
+
+def _checkpoint(run: Run) -> None:
+    state = collect_state(run)
+    if run.accelerator.is_main_process:
+        run.history.sync()
+        save_checkpoint(run.folder, state, run.config.training.checkpoints_total_limit)
 
 
 def save_pipeline(run: Run) -> None:
     """Save the pipeline with the averaged weights into the run's folder."""
-    model = run.accelerator.unwrap_model(run.model)
-    with run.ema.swapped_into(model):
-        make_pipeline(run).save_pretrained(run.folder)
+    model = averaged_model(run)
+    if run.accelerator.is_main_process:
+        make_pipeline(run, model).save_pretrained(run.folder)
 
 
-def plan(config: RunConfig) -> str:
-    """What a run would do, in lines for a person; reads the data, writes nothing."""
-    data = load_dataset(config.data)
-    model = build_denoiser(config, data)
-    parameters = sum(p.numel() for p in model.parameters())
-    steps, t = count_steps(config, len(data)), config.training
-    return "\n".join(
-        (
-            f"data:   {config.data.dataset}, {len(data):,} images of {tuple(data.images.shape[1:])}, "
-            f"{len(data.class_names)} classes",
-            f"model:  {config.model.type}, {parameters:,} parameters",
-            f"steps:  {steps:,} of {t.batch_size} images, {steps * t.batch_size / len(data):.1f} epochs",
-            f"output: {run_folder(config)}",
+def _number(norm: torch.Tensor | float | None) -> float:
+    """A gradient norm as a number: a tensor, one in parts, or, with DeepSpeed, a number or nothing."""
+    if norm is None:
+        return 0.0
+    if isinstance(norm, torch.Tensor):
+        return (norm.full_tensor() if hasattr(norm, "full_tensor") else norm).item()
+    return float(norm)
+
+
+class Reporter:
+    """Tells of a run: JSON lines, trackers, and on the main process a progress bar or now and then a sentence."""
+
+    def __init__(self, run: Run):
+        self.run = run
+        self.seconds, self.steps, self.last_sentence = 0.0, 0, 0.0
+        is_main, is_terminal = run.accelerator.is_main_process, sys.stderr.isatty()
+        self.speaks = is_main and not is_terminal
+        self.bar = tqdm(
+            total=run.total_steps, initial=run.step, unit="step", smoothing=0.05, disable=not (is_main and is_terminal)
         )
-    )
+
+    def __enter__(self) -> "Reporter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def add_step(self, seconds: float) -> None:
+        """Count a step; only the time of steps makes the speed, not that of pictures and files."""
+        self.seconds, self.steps = self.seconds + seconds, self.steps + 1
+        self.bar.update()
+
+    def report(self) -> None:
+        """Write what was measured since the last time."""
+        run, seconds = self.run, self.seconds / max(self.steps, 1)
+        rate = run.optimizers[0].param_groups[0]["lr"]
+        line = {"step": run.step, **run.history.take_means(), "lr": rate, "skipped_steps": run.skipped_steps}
+        speed = {
+            "step": run.step,
+            "images_per_second": run.config.training.batch_size / seconds if seconds else 0.0,
+            "seconds_per_step": seconds,
+            "memory_gib": peak_memory_gib(run.accelerator.device),
+        }
+        self.log(line, speed)
+        self.seconds, self.steps = 0.0, 0
+        if line["loss"] is not None:
+            self.bar.set_postfix_str(f"loss {line['loss']:.4f}, {speed['images_per_second']:.0f} images/s")
+        now = time.monotonic()
+        if self.speaks and (now - self.last_sentence > SECONDS_BETWEEN_SENTENCES or run.step == run.total_steps):
+            print(sentence(line, speed, run.total_steps), flush=True)
+            self.last_sentence = now
+
+    def log(self, line: dict, speed: dict | None = None) -> None:
+        """Add lines to the files and the trackers."""
+        if self.run.accelerator.is_main_process:
+            self.run.history.append(line, speed)
+        values = {}
+        for key, value in {**line, **(speed or {})}.items():
+            tenths = value if isinstance(value, list) else None
+            named = {f"{key}/{i}": v for i, v in enumerate(tenths)} if tenths else {key: value}
+            values.update({name: v for name, v in named.items() if v is not None and name != "step"})
+        self.run.accelerator.log(values, step=self.run.step)

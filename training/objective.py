@@ -33,6 +33,10 @@ class Draw:
     timesteps: torch.Tensor
     class_labels: torch.Tensor
 
+    def take(self, chosen: torch.Tensor | slice) -> "Draw":
+        """The part of some images."""
+        return Draw(*(getattr(self, name)[chosen] for name in Draw.__dataclass_fields__))
+
 
 def draw_batch(
     data: ImageData,
@@ -86,6 +90,11 @@ def denoising_loss(
     prediction = model(x_t, draw.timesteps, class_labels=class_labels).sample
     errors = F.mse_loss(prediction.float(), target, reduction="none").flatten(1).mean(dim=1)
     return errors * level_weights(scheduler, draw.timesteps, objective).to(device)
+
+
+def times_of(timesteps: torch.Tensor, path: NoisePath) -> torch.Tensor:
+    """How far timesteps are on the way from data, 0, to the noisiest, 1: (B,) float32."""
+    return ((timesteps - path.clean_timestep) / path.num_train_timesteps).float()
 
 
 def check_objective(scheduler: DiscreteScheduler, objective: ObjectiveConfig) -> None:

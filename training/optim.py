@@ -1,32 +1,71 @@
-"""AdamW with weight decay where it belongs, and the learning rate of a step."""
+"""AdamW or Muon, weight decay where it belongs, and the learning rate of a step."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import nn
 
 from ..config import OptimConfig
 
-DECAYS = ("cosine", "linear", "constant")
 
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Matrices and convolutions decay; biases, norms and the class table do not.
+def parameter_roles(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """Every parameter by what it does, each in exactly one list.
 
     Returns:
-        Two groups of AdamW, in the order decaying, not decaying; every parameter is in exactly one.
+        "matrix": of linear layers inside the blocks; "table": rows that are looked up, such as the classes'; "filter":
+        convolutions, and linear layers between the blocks and the outside; "vector": biases and norms.
     """
-    tables = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
-    decaying = [p for p in model.parameters() if p.dim() > 1 and id(p) not in tables]
-    others = [p for p in model.parameters() if p.dim() <= 1 or id(p) in tables]
-    return [{"params": decaying, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    blocks = [block for block in model.modules() if isinstance(block, nn.ModuleList)]
+    linear = {id(layer.weight) for block in blocks for layer in block.modules() if isinstance(layer, nn.Linear)}
+    tables = {id(p) for layer in model.modules() if isinstance(layer, nn.Embedding) for p in layer.parameters()}
+    roles: dict[str, list[nn.Parameter]] = {"matrix": [], "table": [], "filter": [], "vector": []}
+    for p in model.parameters():
+        role = "vector" if p.dim() <= 1 else "table" if id(p) in tables else "matrix" if id(p) in linear else "filter"
+        roles[role].append(p)
+    return roles
 
 
-def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW (1711.05101), fused: one kernel for all weights."""
-    if config.decay not in DECAYS:
-        raise ValueError(f"optim.decay: got {config.decay!r}, expected one of {', '.join(DECAYS)}.")
-    return torch.optim.AdamW(parameter_groups(model, config.weight_decay), lr=config.lr, betas=config.betas, fused=True)
+def make_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
+    """AdamW (1711.05101) for all weights; or Muon for the matrices of the blocks and AdamW for the others.
+
+    Muon is torch's, with the step sizes of AdamW (2502.16982, section 2.2), so that one learning rate serves both.
+    Matrices and filters decay; tables and vectors do not.
+
+    Raises:
+        ValueError: Muon, where the installed torch has none or the model no matrices.
+    """
+    roles = parameter_roles(model)
+    muon = config.optimizer == "muon"
+    decaying = roles["filter"] if muon else [*roles["matrix"], *roles["filter"]]
+    groups = [
+        {"params": decaying, "weight_decay": config.weight_decay},
+        {"params": [*roles["table"], *roles["vector"]], "weight_decay": 0.0},
+    ]
+    # Fused is one kernel for all weights; where a device has none, foreach is the next best.
+    adamw = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, **_kernels(model))
+    if not muon:
+        return [adamw]
+    if not hasattr(torch.optim, "Muon"):
+        raise ValueError(f"optim.optimizer: got 'muon', which torch {torch.__version__} has not; 2.9 has it.")
+    if not roles["matrix"]:
+        raise ValueError("optim.optimizer: got 'muon' for a model whose blocks have no matrices; use adamw.")
+    matrices = torch.optim.Muon(
+        roles["matrix"], lr=config.lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
+    )
+    return [adamw, matrices]
+
+
+def _kernels(model: nn.Module) -> dict[str, bool]:
+    device = next(model.parameters()).device.type
+    return {"fused": True} if device in ("cpu", "cuda", "mps") else {"foreach": True}
+
+
+def set_learning_rate(optimizers: Iterable[torch.optim.Optimizer], rate: float) -> None:
+    """Give all groups of all optimizers one learning rate."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
 
 
 def learning_rate(step: int, total_steps: int, config: OptimConfig) -> float:

@@ -1,0 +1,84 @@
+"""Optimizers: every weight in the right group, and learning rates by hand."""
+
+import pytest
+import torch
+from torch import nn
+
+from text2digit.config import OptimConfig
+from text2digit.training.optim import learning_rate, make_optimizers, parameter_roles, set_learning_rate
+
+from ..conftest import TINY
+
+needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="needs a torch with Muon, 2.9 or newer")
+
+
+def ids(parameters):
+    return sorted(map(id, parameters))
+
+
+def test_each_parameter_has_one_role(model_type):
+    model = TINY[model_type]()
+    roles = parameter_roles(model)
+    assert ids(p for role in roles.values() for p in role) == ids(model.parameters())
+    assert [id(p) for p in roles["table"]] == [id(model.condition_embedding.class_table.weight)]
+    assert all(p.dim() == 1 for p in roles["vector"]) and all(p.dim() == 2 for p in roles["matrix"])
+    named = dict(model.named_parameters())
+    outside = ["condition_embedding.time_in.weight"]
+    outside += ["patch_in.weight", "patch_out.weight"] if model_type == "DiT" else ["conv_in.weight", "conv_out.weight"]
+    assert {id(named[name]) for name in outside} <= set(ids(roles["filter"]))
+    assert any("attention.to_q" in name for name, p in named.items() if id(p) in ids(roles["matrix"]))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("muon", marks=needs_muon)])
+def test_only_matrices_and_filters_decay(model_type, optimizer):
+    """Catches a weight that no optimizer moves, one that two move, and a norm or table that decays."""
+    model = TINY[model_type]()
+    roles = parameter_roles(model)
+    optimizers = make_optimizers(model, OptimConfig(optimizer=optimizer, weight_decay=0.01))
+    groups = [group for each in optimizers for group in each.param_groups]
+    assert ids(p for group in groups for p in group["params"]) == ids(model.parameters())
+    decaying = [p for group in groups if group["weight_decay"] == 0.01 for p in group["params"]]
+    assert ids(decaying) == ids([*roles["matrix"], *roles["filter"]])
+    assert all(group["weight_decay"] in (0.0, 0.01) for group in groups)
+    if optimizer == "muon":
+        assert isinstance(optimizers[1], torch.optim.Muon)
+        assert ids(optimizers[1].param_groups[0]["params"]) == ids(roles["matrix"])
+    set_learning_rate(optimizers, 0.125)
+    assert {group["lr"] for group in groups} == {0.125}
+
+
+@needs_muon
+def test_a_muon_step_is_as_long_as_an_adamw_step():
+    """2502.16982, section 2.2: 0.2 sqrt(max(n, m)) times an orthogonal matrix has entries of 0.2 in the root mean
+    square. Catches a learning rate that would need another value for the matrices."""
+    model = nn.ModuleList([nn.ModuleList([nn.Linear(64, 256, bias=False)])])
+    weight = model[0][0].weight
+    before = weight.detach().clone()
+    _, muon = make_optimizers(nn.Sequential(model, nn.Conv2d(1, 1, 3)), OptimConfig(optimizer="muon", weight_decay=0))
+    set_learning_rate([muon], 1e-3)
+    torch.manual_seed(0)
+    weight.grad = torch.randn_like(weight)
+    muon.step()
+    step = (weight.detach() - before) / 1e-3
+    assert step.square().mean().sqrt().item() == pytest.approx(0.2, rel=0.25)
+
+
+@needs_muon
+def test_muon_without_matrices_is_refused():
+    with pytest.raises(ValueError, match="a model whose blocks have no matrices; use adamw"):
+        make_optimizers(nn.Linear(2, 2), OptimConfig(optimizer="muon"))
+
+
+def test_muon_of_an_old_torch_is_refused(monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon", raising=False)
+    with pytest.raises(ValueError, match="got 'muon', which torch .* has not; 2.9 has it"):
+        make_optimizers(TINY["DiT"](), OptimConfig(optimizer="muon"))
+
+
+def test_learning_rate_by_hand():
+    config = OptimConfig(lr=1.0, warmup_steps=4, decay="cosine")
+    rates = [learning_rate(step, 12, config) for step in range(12)]
+    assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert rates[8] == pytest.approx(0.5) and 0 < rates[11] < 0.05
+    assert learning_rate(8, 12, OptimConfig(lr=1.0, warmup_steps=4, decay="linear")) == pytest.approx(0.5)
+    assert learning_rate(11, 12, OptimConfig(lr=1.0, warmup_steps=0, decay="constant")) == 1.0

@@ -1,0 +1,57 @@
+"""The plan that --dry-run prints: its numbers counted again by hand, and nothing written."""
+
+import re
+
+from text2digit import cli
+from text2digit.config import load_config, run_folder
+from text2digit.training import plan, prepare_run, train
+from text2digit.training.history import read_history
+from text2digit.training.planning import flops_per_image
+from text2digit.training.prepare import build_run
+
+
+def dit_flops(width, layers, tokens, patch_pixels, mlp=4, frequencies=128):
+    """Two per multiplication, of linear layers and attention: all that a DiT multiplies."""
+    block = (
+        4 * width * width * tokens + 2 * mlp * width * width * tokens + 2 * width * tokens * tokens + 6 * width * width
+    )
+    outside = 2 * patch_pixels * width * tokens + 2 * width * width + frequencies * width + width * width
+    return 2 * (layers * block + outside)
+
+
+def test_flops_by_hand(tiny_config):
+    """Catches multiplications and additions that are counted as one, and attention that is
+    left out, as torch's counter does with the CPU's fused kernel."""
+    options = ["model.num_layers=3", "model.patch_size=2", "model.num_attention_heads=2", "model.attention_head_dim=16"]
+    config = load_config("dit", ["data.dataset=digits", "training.report_to=none", *options])
+    assert flops_per_image(build_run(config)) == dit_flops(32, 3, tokens=16, patch_pixels=4)
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("text2digit.training.planning.PROBE_SECONDS", 0.2)
+    flags = ["--dataset", "digits", "--model-type", "DiT", "--dry-run", "model.patch_size=2", "training.epochs=2"]
+    assert cli.main(["train", *flags, "--batch-size", "100"]) == 0
+    output = capsys.readouterr().out
+    assert "digits, 1,454 images of (1, 8, 8), 10 classes; 47 more held out" in output
+    assert re.search(r"DiT, [\d,]+ parameters, [\d.]+ MFLOP per image forward, \d+ in training", output)
+    assert "30 of 100 images, 2.1 epochs, adamw" in output and "mixed precision no" in output
+    assert (
+        re.search(r"about [\d.]+ minutes at \d+ images/s, \d+ GFLOP/s", output) and "output: runs/dit-digits" in output
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_that_cannot_be_says_why(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    flags = ["--dataset", "digits", "--dry-run", "scheduler.prediction_type=epsilon"]
+    assert cli.main(["train", *flags]) == 2
+    assert "got 'epsilon' on a path that ends in pure noise" in capsys.readouterr().err
+
+
+def test_a_plan_leaves_the_run_to_come_alone(tiny_config):
+    """Catches a plan whose trial steps count, or whose draws are missing later."""
+    config = tiny_config("run")
+    assert str(run_folder(config)) in plan(config) and not run_folder(config).exists()
+    lines = [read_history(train(prepare_run(tiny_config(name))) / "history.jsonl") for name in ("run", "other")]
+    assert lines[0] == lines[1] and lines[0][-1]["step"] == 12

@@ -1,0 +1,73 @@
+"""What a run would do and cost, before it does."""
+
+import time
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..config import RunConfig
+from ..runtime import describe_device
+from .loop import train_step
+from .prepare import build_run
+from .run import Run
+
+PROBE_SECONDS = 3.0
+# A backward pass takes about twice the multiplications of the forward pass: for the weights and for the inputs.
+BACKWARD_FACTOR = 2
+
+
+def plan(config: RunConfig) -> str:
+    """What a run would do, in lines for a person; steps are tried for a few seconds, nothing is written.
+
+    Raises:
+        ValueError, FileNotFoundError: as `prepare_run`, as far as the recipe and the data go.
+    """
+    run = build_run(config)
+    t, o = run.config.training, run.config.optim
+    parameters = sum(p.numel() for p in run.bare_model.parameters())
+    flops, seconds = flops_per_image(run), probe(run, PROBE_SECONDS)
+    training_flops = (1 + BACKWARD_FACTOR) * flops
+    images = run.total_steps * t.batch_size
+    processes = run.accelerator.num_processes
+    return "\n".join(
+        (
+            f"data:   {config.data.dataset}, {len(run.data):,} images of {tuple(run.data.images.shape[1:])}, "
+            f"{len(run.data.class_names)} classes; {len(run.validation):,} more held out",
+            f"model:  {config.model.type}, {parameters:,} parameters, {flops / 1e6:.1f} MFLOP per image forward, "
+            f"{training_flops / 1e6:.0f} in training",
+            f"steps:  {run.total_steps:,} of {t.batch_size} images, {images / len(run.data):.1f} epochs, {o.optimizer}",
+            f"device: {describe_device(run.accelerator.device)}, {processes} process{'es' if processes > 1 else ''}, "
+            f"mixed precision {t.mixed_precision}",
+            f"time:   about {run.total_steps * seconds / 60:.1f} minutes at {t.batch_size / seconds:.0f} images/s, "
+            f"{training_flops * t.batch_size / seconds / 1e9:.0f} GFLOP/s (tried for {PROBE_SECONDS:g} s)",
+            f"output: {run.folder}",
+        )
+    )
+
+
+def flops_per_image(run: Run) -> int:
+    """Floating-point operations of one forward pass for one image; a multiplication and an addition are two."""
+    model, device = run.bare_model, run.accelerator.device
+    config = model.config
+    sample = torch.zeros(1, config.in_channels, config.sample_size, config.sample_size, device=device)
+    labels = torch.zeros(1, dtype=torch.long, device=device)
+    # Attention written out: torch's counter does not know the fused kernel of the CPU, and would leave it out.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model.forward(sample, torch.ones(1, device=device), class_labels=labels)
+    return counter.get_total_flops()
+
+
+def probe(run: Run, seconds: float) -> float:
+    """Seconds per step, by taking steps for a while; the first, which warms up, does not count.
+
+    All processes take the same number of steps: the slowest decides.
+    """
+    started = time.perf_counter()
+    train_step(run)
+    first = torch.tensor([time.perf_counter() - started], device=run.accelerator.device)
+    count = max(1, int(seconds / run.accelerator.gather(first).max().item()))
+    started = time.perf_counter()
+    for _ in range(count):
+        train_step(run)
+    return (time.perf_counter() - started) / count

@@ -1,0 +1,288 @@
+"""A run from its config: built in memory, or opened in its folder, new or continued."""
+
+import dataclasses
+import json
+import platform
+import subprocess
+import warnings
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
+from accelerate.utils import DistributedType, ProjectConfiguration, broadcast_object_list
+from filelock import FileLock, Timeout
+
+from ..config import RunConfig, config_to_dict, load_config, run_folder, save_config
+from ..data import ImageData, load_training_data
+from ..models import DigitDiT2DModel, DigitUNet2DModel, build_model
+from ..runtime import check_processes
+from ..schedulers import DDIMScheduler
+from .checkpoint import (
+    list_checkpoints,
+    load_checkpoint,
+    newest_whole_checkpoint,
+    set_aside,
+    step_of,
+)
+from .durable import DamagedError, remove_leftovers, replace_text
+from .ema import make_averages
+from .history import History
+from .objective import check_objective
+from .optim import make_optimizers
+from .run import Run, restore_state
+
+CONFIG_NAME = "config.yaml"
+PACKAGES = ("text2digit", "torch", "diffusers", "accelerate", "transformers", "safetensors", "numpy")
+# What may change when a run is continued: where it is, what it writes when, and what decides nothing.
+FREE_KEYS = {
+    "data.data_dir",
+    "training.output_dir",
+    "training.resume",
+    "training.checkpointing_steps",
+    "training.checkpoints_total_limit",
+    "training.preview_steps",
+    "training.validation_steps",
+    "training.logging_steps",
+    "training.report_to",
+    "training.on_nonfinite",
+    "training.gradient_accumulation_steps",
+    "training.compile",
+    "training.channels_last",
+}
+
+
+def count_steps(config: RunConfig, num_images: int) -> int:
+    """`max_train_steps`, or as many as `epochs` take."""
+    t = config.training
+    return t.max_train_steps or -(-t.epochs * num_images // t.batch_size)
+
+
+def build_denoiser(config: RunConfig, data: ImageData) -> DigitUNet2DModel | DigitDiT2DModel:
+    """The recipe's model, with fresh weights of the run's seed, sized for the data unless the recipe says otherwise."""
+    channels, size = data.images.shape[1], data.images.shape[-1]
+    sizes = {
+        "sample_size": size,
+        "in_channels": channels,
+        "out_channels": channels,
+        "num_classes": len(data.class_names),
+    }
+    torch.manual_seed(config.training.seed)
+    return build_model(config.model.type, {**sizes, **config.model.options})
+
+
+def build_run(config: RunConfig) -> Run:
+    """A run in memory, at step 0; nothing is written.
+
+    Raises:
+        ValueError: a recipe that does not fit together, or a device that cannot do it.
+        FileNotFoundError: no data.
+    """
+    t = config.training
+    accelerator = make_accelerator(config)
+    config = dataclasses.replace(config, training=dataclasses.replace(t, mixed_precision=accelerator.mixed_precision))
+    data, validation = load_training_data(config.data)
+    model = build_denoiser(config, data)
+    scheduler = DDIMScheduler(**config_to_dict(config)["scheduler"])
+    check_objective(scheduler, config.objective)
+
+    model.to(accelerator.device, memory_format=torch.channels_last if t.channels_last else torch.preserve_format)
+    total_steps = count_steps(config, len(data))
+    if should_compile(config, accelerator.device, total_steps):
+        model.compile()  # in place: no wrapper that would rename the weights
+    optimizers = make_optimizers(model, config.optim)
+    prepared_model, *prepared = accelerator.prepare(model, *optimizers)
+    return Run(
+        config=config,
+        accelerator=accelerator,
+        data=data,
+        validation=validation,
+        model=prepared_model,
+        scheduler=scheduler,
+        averages=make_averages(accelerator.unwrap_model(prepared_model), config.optim),
+        optimizers=prepared,
+        folder=run_folder(config),
+        history=History(run_folder(config)),
+        total_steps=total_steps,
+    )
+
+
+def make_accelerator(config: RunConfig) -> Accelerator:
+    """accelerate as the config wants it; device and processes are the launcher's to say.
+
+    Raises:
+        ValueError: a precision that the device has not, an unknown tracker, or a batch that cannot be divided.
+    """
+    t = config.training
+    folder = run_folder(config)
+    trackers = ["none", *(str(tracker) for tracker in get_available_trackers())]
+    if t.report_to not in trackers:
+        raise ValueError(
+            f"training.report_to: got {t.report_to!r}, expected one that is installed: {', '.join(trackers)}."
+        )
+    try:
+        accelerator = Accelerator(
+            mixed_precision=t.mixed_precision,
+            gradient_accumulation_steps=t.gradient_accumulation_steps,
+            log_with=None if t.report_to == "none" else t.report_to,
+            project_config=ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "trackers")),
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"training.mixed_precision: got {t.mixed_precision!r}: {error} (no and bf16 run on every device.)"
+        ) from error
+    check_processes(accelerator.num_processes)
+    if accelerator.mixed_precision == "fp16" and accelerator.scaler is None:  # accelerate would say nothing
+        raise ValueError(
+            f"training.mixed_precision: got 'fp16', which is not for {accelerator.device.type}: it would train in "
+            "float32; use no or bf16."
+        )
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:
+        raise ValueError(
+            "accelerate: got DeepSpeed, which steps before a loss can be found not finite, and saves the optimizer as "
+            "pickles; use FSDP (accelerate launch --use_fsdp --fsdp_version 2), which divides weights and moments too."
+        )
+    parts = accelerator.num_processes * t.gradient_accumulation_steps
+    if t.batch_size % parts:
+        raise ValueError(
+            f"training.batch_size: got {t.batch_size}, expected a multiple of {parts} ({accelerator.num_processes} "
+            f"processes x {t.gradient_accumulation_steps} accumulation steps)."
+        )
+    if accelerator.scaler is not None and config.optim.optimizer == "muon":  # accelerate would unscale twice
+        raise ValueError("optim.optimizer: got 'muon' with mixed precision fp16; use bf16 or no, or adamw.")
+    if accelerator.device.type == "cuda":
+        torch.set_float32_matmul_precision("high" if t.allow_tf32 else "highest")
+    return accelerator
+
+
+def should_compile(config: RunConfig, device: torch.device, total_steps: int) -> bool:
+    """Whether to use torch.compile. "auto" is on where it was measured to help, which is nowhere yet: on two CPU cores it
+    took one to two minutes and then gave 0.7 (UNet) and 1.0 (DiT) of the speed without."""
+    return config.training.compile == "on"
+
+
+def prepare_run(config: RunConfig) -> Run:
+    """Build a run and open its folder: continue what lies there, or begin.
+
+    Raises:
+        ValueError: as `build_run`; or a folder that holds another run, is in use, or has no whole checkpoint.
+        FileNotFoundError: no data, or no such checkpoint.
+    """
+    run = build_run(config)
+    found: list = [None, None]
+    if run.accelerator.is_main_process:
+        try:
+            found[0] = _claim_folder(run)
+        except (ValueError, OSError) as error:
+            found[1] = error
+    broadcast_object_list(found)  # all go on, or none: a process left waiting would hang
+    checkpoint, failure = found
+    if failure is not None:
+        run.close()
+        raise failure
+    if checkpoint is not None:
+        restore_state(run, state := load_checkpoint(checkpoint))
+    if run.accelerator.is_main_process:
+        save_config(run.config, run.folder / CONFIG_NAME)
+        run.history.open_at(run.step, state.tensors["pending"] if checkpoint is not None else {})
+        _note_session(run)
+    if run.config.training.report_to != "none":
+        run.accelerator.init_trackers("text2digit")
+    return run
+
+
+def _claim_folder(run: Run) -> Path | None:
+    """Lock the folder, and find the checkpoint to go on from; what would be overwritten is set aside."""
+    checkpoint = _find_checkpoint(run.config, run.folder)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run.folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(
+            f"{run.folder}: another run is writing there; wait for it, or pass another --output-dir."
+        ) from None
+    run.lock = lock
+    remove_leftovers(run.folder)
+    step = step_of(checkpoint) if checkpoint else 0
+    later = list_checkpoints(run.folder)
+    if run.config.training.resume != "auto":  # what comes will not be the same
+        later += [path for pattern in ("best-*", "averages/step-*") for path in run.folder.glob(pattern)]
+    set_aside(run.folder, [path for path in later if step_of(path) > step])
+    return checkpoint
+
+
+def _find_checkpoint(config: RunConfig, folder: Path) -> Path | None:
+    resume = config.training.resume
+    if resume == "never":
+        return None
+    if resume != "auto":
+        if not (Path(resume) / "state.json").is_file():
+            raise FileNotFoundError(f"training.resume: got {resume!r}, expected auto, never or a checkpoint's folder.")
+        if changes := _differences_from(Path(resume).parent, config):
+            warnings.warn(f"{resume} is of another config: {'; '.join(changes)}.", stacklevel=2)
+        return Path(resume)
+    checkpoint = newest_whole_checkpoint(folder)
+    if checkpoint is not None and (changes := _differences_from(folder, config)):
+        raise ValueError(
+            f"{folder} holds a run of another config ({'; '.join(changes)}). Pass the same config to continue it, "
+            "--resume never to start over, or another --output-dir."
+        )
+    return checkpoint
+
+
+def _differences_from(folder: Path, new: RunConfig) -> list[str]:
+    """Keys in which the run in a folder differs from a config and may not, with both values."""
+    try:
+        old = load_config(folder / CONFIG_NAME)
+    except ValueError as error:
+        raise DamagedError(f"{folder / CONFIG_NAME} is missing or unreadable ({error})") from error
+    flat = [
+        {f"{section}.{key}": value for section, values in config_to_dict(c).items() for key, value in values.items()}
+        for c in (old, new)
+    ]
+    names = sorted({*flat[0], *flat[1]} - FREE_KEYS)
+    return [f"{n}: {flat[0].get(n)} then, {flat[1].get(n)} now" for n in names if flat[0].get(n) != flat[1].get(n)]
+
+
+def _note_session(run: Run) -> None:
+    """Add to `run.json` with what this session of the run computes: versions, commit, device, processes, seed."""
+    path = run.folder / "run.json"
+    sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"] if path.is_file() else []
+    sessions.append(
+        {
+            "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "from_step": run.step,
+            "seed": run.config.training.seed,
+            "device": run.accelerator.device.type,
+            "num_processes": run.accelerator.num_processes,
+            "num_threads": torch.get_num_threads(),
+            "distributed_type": run.accelerator.distributed_type.value,
+            "commit": _commit(),
+            "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+            "platform": platform.platform(),
+        }
+    )
+    replace_text(path, json.dumps({"sessions": sessions}, indent=1))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a checkout on the path, not installed
+        return None
+
+
+def _commit() -> str | None:
+    """Commit of the checkout that this code lies in, with "-dirty" where files differ; None in an installed package."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None

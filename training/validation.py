@@ -1,0 +1,123 @@
+"""Looks at a run from outside, with the averaged weights: a grid of samples, the loss on held-out images, the best."""
+
+from pathlib import Path
+
+import torch
+
+from ..data import counter_generator
+from ..models import DigitDiT2DModel, DigitUNet2DModel
+from ..pipelines import ClassConditionedDigitPipeline
+from ..pipelines.drawing import draw_images
+from ..pipelines.images import image_grid
+from ..runtime import join_shares, share_of
+from .durable import is_whole, remove_folder, whole_folder
+from .history import loss_by_time, plot_loss
+from .objective import Draw, denoising_loss, times_of
+from .run import Run
+
+PREVIEW_COLUMNS = 8
+VALIDATION_BATCH = 250
+
+
+def averaged_model(run: Run) -> DigitUNet2DModel | DigitDiT2DModel:
+    """A model of its own with the averaged weights, to draw and measure with.
+
+    Training goes on untouched: no weights are swapped, nothing is compiled anew for other batch sizes, and a model in
+    parts (FSDP) is whole here. Every process must call it.
+    """
+    bare = run.bare_model
+    model = type(bare).from_config(bare.config)
+    weights = run.average.state()
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            p.copy_(weights[name])
+    return model.to(run.accelerator.device).eval()
+
+
+def make_pipeline(run: Run, model: DigitUNet2DModel | DigitDiT2DModel) -> ClassConditionedDigitPipeline:
+    """A pipeline around a model, with the run's classes and defaults."""
+    t = run.config.training
+    pipeline = ClassConditionedDigitPipeline(
+        model,
+        run.scheduler,
+        id2label=dict(enumerate(run.data.class_names)),
+        default_num_inference_steps=t.num_inference_steps,
+        default_guidance_scale=t.guidance_scale,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def save_preview(run: Run, model: DigitUNet2DModel | DigitDiT2DModel) -> None:
+    """Write `samples/step-N.png`, a row per class, always of the same noise, and `loss.png`.
+
+    Every process must call it.
+    """
+    labels = [label for label in range(len(run.data.class_names)) for _ in range(PREVIEW_COLUMNS)]
+    images = draw_images(make_pipeline(run, model), labels, seeds=range(len(labels)))
+    if run.accelerator.is_main_process:
+        folder = run.folder / "samples"
+        folder.mkdir(exist_ok=True)
+        image_grid(images, columns=PREVIEW_COLUMNS).save(folder / f"step-{run.step:06d}.png")
+        if run.history.lines:
+            plot_loss(run.history.lines, run.folder / "loss.png")
+
+
+def validation_draw(run: Run) -> Draw:
+    """The held-out images with noise and noise levels that never change, whatever the run's seed.
+
+    Times lie evenly on the time axis, so that each tenth of it has equally many images.
+    """
+    count = len(run.validation)
+    generator = counter_generator(0, "validation")
+    x_0 = run.validation.x_0(torch.arange(count))
+    noise = torch.randn(x_0.shape, generator=generator)
+    times = (torch.randperm(count, generator=generator) + 0.5) / count
+    timesteps = run.scheduler.path.timesteps_of(times.double())
+    timesteps = timesteps.float() if timesteps.is_floating_point() else timesteps
+    return Draw(torch.arange(count), x_0, noise, timesteps, run.validation.labels)
+
+
+@torch.no_grad()
+def validate(run: Run, model: DigitUNet2DModel | DigitDiT2DModel) -> dict:
+    """The objective on the held-out images; each process computes its share, and every process must call it.
+
+    Returns:
+        A line of history.
+    """
+    draw, world, device = validation_draw(run), run.accelerator.num_processes, run.accelerator.device
+    share = share_of(len(run.validation), run.accelerator.process_index, world)
+    parts = [
+        denoising_loss(model, run.scheduler, draw.take(chosen), device, run.config.objective)
+        for chosen in share.split(VALIDATION_BATCH)
+    ]
+    errors = join_shares(run.accelerator.gather(torch.cat(parts)), len(run.validation), world).cpu()
+    times = times_of(draw.timesteps, run.scheduler.path)
+    return {
+        "step": run.step,
+        "validation_loss": errors.double().mean().item(),
+        "validation_loss_by_time": loss_by_time(errors, times),
+    }
+
+
+def keep_if_best(run: Run, model: DigitUNet2DModel | DigitDiT2DModel, loss: float) -> None:
+    """Save the averaged weights as the pipeline `best-STEP` if no earlier ones had a lower held-out loss.
+
+    The former best is deleted only when the new one is whole on the disk.
+    """
+    if run.best is not None and not loss < run.best["validation_loss"]:
+        return
+    run.best = {"step": run.step, "validation_loss": loss}
+    folder = run.folder / f"best-{run.step:06d}"
+    if run.accelerator.is_main_process:
+        if not is_whole(folder):  # a resumed run may find its own
+            if folder.exists():
+                remove_folder(folder)
+            with whole_folder(folder) as place:
+                make_pipeline(run, model).save_pretrained(place)
+        for old in _older_best(run.folder, run.step):
+            remove_folder(old)
+
+
+def _older_best(folder: Path, step: int) -> list[Path]:
+    return [path for path in folder.glob("best-*") if int(path.name.split("-")[1]) < step]
