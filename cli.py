@@ -8,6 +8,7 @@ from importlib import import_module
 VERBS = {
     "train": ("text2digit.train_text2digit", "train a denoiser"),
     "sample": ("text2digit.sample_text2digit", "draw digits"),
+    "evaluate": ("text2digit.evaluation.evaluate", "measure a model, drawn digits, or real ones"),
 }
 
 
