@@ -175,9 +175,9 @@ def accuracy_score(data: ImageData, judge: Judge, seed: int = 0) -> dict[str, An
         "epochs": EPOCHS,
         "seed": seed,
         "test_images": len(judge.test),
-        "drawn": accuracy(train_classifier(data, seed=seed), judge.test),
+        "drawn": accuracy(train_classifier(data, EPOCHS, seed), judge.test),
         "real_train_images": len(real),
-        "real": accuracy(train_classifier(real, seed=seed), judge.test),
+        "real": accuracy(train_classifier(real, EPOCHS, seed), judge.test),
     }
 
 
@@ -265,11 +265,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     markdown = to_markdown(report)
     write_report(arguments.out, report, markdown)
     if measured:
+        images = measured.data.images.movedim(1, -1).squeeze(-1).numpy()  # as `text2digit sample` writes them
+        np.savez_compressed(arguments.out / "samples.npz", images=images, labels=measured.data.labels.numpy())
         draw_pictures(arguments.out, measured.data, measured.scores[0], judge.training)
         floor = report["sets"][FLOORS["train"]]["mean"]
         for name, entries in measured.sweeps.items():
             draw_sweep(arguments.out / f"quality-{name}.png", name, entries, floor, len(measured.data))
-    print(markdown + f"\n{arguments.out}: report.json, report.md" + (" and pictures" if measured else ""))
+    print(
+        markdown
+        + f"\n{arguments.out}: report.json, report.md"
+        + (", pictures and samples.npz, of the first seed" if measured else "")
+    )
     return 0
 
 

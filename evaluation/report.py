@@ -25,7 +25,7 @@ FIGURES = {
     "nearest_ratio": ("nearest training digit: median, over test digits'", "near 1", "{:.3f}"),
     "nearest_share": ("nearer than 99 % of test digits", "near 1 %", "{:.2%}"),
 }
-WORST, NEAREST = 40, 20
+WORST, NEAREST_OF_CLASS = 40, 2
 GREY = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "nearest"}
 
 
@@ -85,16 +85,22 @@ def draw_pictures(folder: Path, data: ImageData, scores: Scores, training: Image
     image_grid(grid.float() / 255, columns).save(folder / "samples.png")
     draw_confusion(folder / "confusion.png", scores.confusion)
     worst = scores.confidence.argsort()[:WORST]
-    titles = [f"{data.labels[i]} → {scores.seen[i]}\n{scores.confidence[i]:.1%}" for i in worst]
+    titles = [f"{data.labels[i]} → {scores.seen[i]}\n{_percent(scores.confidence[i].item())}" for i in worst]
     draw_images(
         folder / "worst.png", data.images[worst], titles, "asked → seen, and the probability of the asked class"
     )
     if scores.nearest is not None:
         indices, distances = scores.nearest
-        closest = distances.argsort()[:NEAREST]
+        order = distances.argsort()  # the ones lie nearest of all, so each class shows its own
+        closest = torch.cat([order[data.labels[order] == label][:NEAREST_OF_CLASS] for label in range(num_classes)])
         pairs = torch.stack([data.images[closest], training.images[indices[closest]]], dim=1).flatten(0, 1)
-        titles = [title for i in closest for title in (f"{distances[i]:.2f}", "training")]
-        draw_images(folder / "nearest.png", pairs, titles, "the images nearest to a training digit, each beside it")
+        titles = [title for i in closest for title in (f"{distances[i]:.2f} from", "training")]
+        heading = "nearest to a training digit, two of each class; Euclidean distance of pixels in [0, 1]"
+        draw_images(folder / "nearest.png", pairs, titles, heading)
+
+
+def _percent(share: float) -> str:
+    return "over 99.9 %" if share > 0.9995 else f"{share:.1%}"
 
 
 def draw_images(path: Path, images: torch.Tensor, titles: Sequence[str], heading: str) -> None:
@@ -144,12 +150,16 @@ def draw_sweep(path: Path, name: str, entries: Sequence[Mapping[str, Any]], floo
         floor: figures of held-out real digits.
         n: images behind each point.
     """
+    from matplotlib.ticker import LogLocator
+
     values = [entry[name] for entry in entries]
     figure = _figure(10, 4)
     distance, shares = figure.subplots(1, 2)
     distance.plot(values, [entry["frechet_distance"] for entry in entries], marker="o", label="drawn")
     distance.axhline(floor["frechet_distance"], color="0.4", linestyle="--", label="real, held out")
     distance.set(ylabel="Fréchet distance", yscale="log")
+    distance.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    distance.yaxis.set_major_formatter("{x:g}")
     for share, colour in (("accuracy", "tab:green"), ("precision", "tab:orange"), ("recall", "tab:purple")):
         shares.plot(values, [entry[share] for entry in entries], marker="o", color=colour, label=share)
         shares.axhline(floor[share], color=colour, linestyle="--", linewidth=0.8)

@@ -66,14 +66,18 @@ def test_a_model(evaluate, small, classifier_folder, tmp_path, capsys):
     assert np.sum(report["confusion"]) == 40
     pictures = {"confusion.png", "nearest.png", "samples.png", "worst.png"}
     sweeps = {"quality-guidance_scale.png", "quality-steps.png"}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {*pictures, *sweeps, "report.json", "report.md"}
+    others = {"report.json", "report.md", "samples.npz"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == pictures | sweeps | others
+    # The digits of the first seed score the same from their file.
+    (tmp_path / "out" / "samples.npz").rename(tmp_path / "samples.npz")
+    assert evaluate("--samples", str(tmp_path / "samples.npz")) == 0
+    assert read(tmp_path)["sets"]["samples.npz"]["per_seed"][0] == drawn["per_seed"][0]
     assert "| Fréchet distance | lower | " in capsys.readouterr().out
 
 
 def test_samples_of_the_sample_verb_and_the_accuracy_score(evaluate, small, tmp_path, monkeypatch, capsys):
     """The two verbs fit together, and a classifier trained on noise knows nothing of digits."""
     monkeypatch.setattr(evaluate_module, "EPOCHS", 25)
-    monkeypatch.setattr(evaluate_module.accuracy_score.__globals__["train_classifier"], "__defaults__", (25, 0, False))
     small.save_pretrained(tmp_path / "model")
     file = str(tmp_path / "digits.npz")
     assert cli.main(["sample", "--model", str(tmp_path / "model"), "--steps", "2", "--num", "20", "-o", file]) == 0
