@@ -73,6 +73,9 @@ class Scores:
 class Judge:
     """Real digits and a classifier, ready to score images.
 
+    For a quick look, as in training: `Judge(cache=cache_folder()).score(images, labels, pixels=False)`; once the
+    features of the reference are kept, a few thousand images take seconds.
+
     Args:
         config: the dataset, whose classes are those of the classifier.
         classifier_folder: of the classifier.
