@@ -35,6 +35,7 @@ from .train_classifier import EPOCHS, accuracy, train_classifier
 BATCH_SIZE = 100
 # Image i of seed s is drawn from generator s * SEED_STRIDE + i: no two seeds share an image.
 SEED_STRIDE = 1_000_003
+NUM = 10_000
 FLOORS = {"train": "real, held out", "test": "real, test"}
 
 
@@ -59,8 +60,8 @@ def make_parser() -> argparse.ArgumentParser:
     what.add_argument("--model", help="a folder, shipped weights, or user/name on the Hub")
     what.add_argument("--samples", type=Path, help="FILE.npz of text2digit sample: images uint8, labels")
     what.add_argument("--real", action="store_true", help="real digits alone")
-    add("--num", type=int, default=10_000, help="images of a seed, evenly over the classes (%(default)s)")
-    add("--seeds", type=int, nargs="+", default=[0], help=f"image i of seed s is seeded s * {SEED_STRIDE} + i (0)")
+    add("--num", type=int, help=f"images of a seed, evenly over the classes ({NUM}; of a file, all)")
+    add("--seeds", type=int, nargs="+", help=f"image i of seed s is seeded s * {SEED_STRIDE} + i (0)")
     add("--steps", type=int, help="denoising steps (the model's default)")
     add("--guidance-scale", "--guidance_scale", type=float, help="1 is off (the model's default)")
     add("--scheduler", help=f"{', '.join(SCHEDULERS)} (the model's own)")
@@ -103,16 +104,14 @@ def load_model(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     pipeline.set_progress_bar_config(disable=True)
     if arguments.scheduler:
         replace_scheduler(pipeline, arguments.scheduler)
-    config, scheduler = pipeline.config, pipeline.scheduler
+    config, scheduler, scale = pipeline.config, pipeline.scheduler, arguments.guidance_scale
     settings = {
         "model": arguments.model,
         "model_sha256": weights_sha256(folder / "denoiser"),
         "scheduler": f"{type(scheduler).__module__.split('.')[0]}.{type(scheduler).__name__}",
         "steps": arguments.steps or config.default_num_inference_steps,
-        "guidance_scale": config.default_guidance_scale
-        if arguments.guidance_scale is None
-        else arguments.guidance_scale,
-        "seeds": arguments.seeds,
+        "guidance_scale": config.default_guidance_scale if scale is None else scale,
+        "seeds": arguments.seeds or [0],
     }
     return pipeline, settings
 
@@ -127,18 +126,19 @@ def measure_model(arguments: argparse.Namespace, judge: Judge) -> Measured:
     usual = {"steps": settings["steps"], "guidance_scale": settings["guidance_scale"]}
     swept = {"steps": arguments.sweep_steps, "guidance_scale": arguments.sweep_guidance}
     changed = [(name, {**usual, name: value}) for name, values in swept.items() for value in values]
-    labels = even_labels(arguments.num, judge.num_classes)
+    labels = even_labels(arguments.num or NUM, judge.num_classes)
     for _, choice in [("", usual), *changed]:  # whatever cannot be drawn fails now, not after an hour
         judge.check_shape(draw(pipeline, torch.tensor([judge.num_classes - 1]), 0, **choice))
-    drawn = {seed: draw(pipeline, labels, seed, **usual) for seed in arguments.seeds}
+    seeds = settings["seeds"]
+    drawn = {seed: draw(pipeline, labels, seed, **usual) for seed in seeds}
     measured = Measured(
         arguments.model,
         settings,
-        ImageData(drawn[arguments.seeds[0]], labels, judge.training.class_names),
+        ImageData(drawn[seeds[0]], labels, judge.training.class_names),
         [judge.score(images, labels) for images in drawn.values()],
     )
     for name, choice in changed:
-        images = draw(pipeline, labels, arguments.seeds[0], **choice)
+        images = draw(pipeline, labels, seeds[0], **choice)
         found = judge.score(images, labels, pixels=False).figures
         measured.sweeps.setdefault(name, []).append({**choice, **found})
     return measured
@@ -155,9 +155,10 @@ def measure_samples(path: Path, judge: Judge) -> Measured:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             images, labels = torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"])
+        images = images[:, None] if images.ndim == 3 else images.movedim(-1, 1)
     except Exception as error:  # zipfile, pickle and key errors, as the file pleases
         raise ValueError(f"--samples: {path} is no .npz with images and labels ({error}).") from error
-    images = images[:, None] if images.ndim == 3 else images.movedim(-1, 1)
+    labels = labels if labels.is_floating_point() else labels.long()
     judge.check_images(images, labels)
     settings = {"samples": path.name, "samples_sha256": sha256(path)}
     data = ImageData(images, labels, judge.training.class_names)
@@ -225,17 +226,20 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     Raises:
         ValueError: with what was expected.
     """
-    if not 20 <= arguments.num < SEED_STRIDE:
-        raise ValueError(f"--num: got {arguments.num}, expected 20 to {SEED_STRIDE - 1}.")
-    if len(set(arguments.seeds)) < len(arguments.seeds) or min(arguments.seeds) < 0:
-        raise ValueError(f"--seeds: got {arguments.seeds}, expected different numbers from 0 up.")
+    num, seeds = arguments.num, arguments.seeds or [0]
+    if num is not None and not 20 <= num < SEED_STRIDE:
+        raise ValueError(f"--num: got {num}, expected 20 to {SEED_STRIDE - 1}.")
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ValueError(f"--seeds: got {seeds}, expected different numbers from 0 up.")
     for steps in (arguments.steps, *arguments.sweep_steps):
         if steps is not None and steps < 1:
             raise ValueError(f"--steps: got {steps}, expected 1 or more.")
     for scale in (arguments.guidance_scale, *arguments.sweep_guidance):
         if scale is not None and not math.isfinite(scale):
             raise ValueError(f"--guidance-scale: got {scale}, expected a finite number; 1 is off.")
-    for name in ("steps", "guidance_scale", "scheduler", "sweep_steps", "sweep_guidance"):
+    if arguments.samples and num is not None:
+        raise ValueError("--num: got it with --samples, of which all images are measured.")
+    for name in ("seeds", "steps", "guidance_scale", "scheduler", "sweep_steps", "sweep_guidance"):
         if not arguments.model and getattr(arguments, name) not in (None, []):
             raise ValueError(f"--{name.replace('_', '-')}: got a value without --model, which alone draws.")
     if arguments.real and arguments.accuracy_score:
@@ -256,7 +260,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         measured = None
         if not arguments.real:
             measured = measure_model(arguments, judge) if arguments.model else measure_samples(arguments.samples, judge)
-        num = len(measured.data) if measured else arguments.num
+        num = len(measured.data) if measured else arguments.num or NUM
         report = make_report(measured, judge, num, arguments.accuracy_score)
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -124,6 +124,9 @@ def test_one_seed_is_one_image(small, monkeypatch):
     [
         (["--real", "--num", "3"], "--num: got 3, expected 20 to 1000002"),
         (["--real", "--steps", "3"], "--steps: got a value without --model"),
+        (["--real", "--seeds", "1"], "--seeds: got a value without --model"),
+        (["--samples", "half.npz", "--num", "30"], "--num: got it with --samples"),
+        (["--samples", "flat.npz"], "--samples: flat.npz is no .npz with images and labels"),
         (["--real", "--accuracy-score"], "--accuracy-score: got it with --real"),
         (["--model", "nothing"], "no such folder and no such shipped weights"),
         (["--model", "M", "--seeds", "1", "1"], "--seeds: got [1, 1], expected different numbers"),
@@ -144,6 +147,7 @@ def test_mistakes_end_before_anything_is_written(evaluate, small, tmp_path, monk
     small.save_pretrained("M")
     (tmp_path / "text.npz").write_text("no archive")
     np.savez(tmp_path / "half.npz", images=np.zeros((20, 8, 8), np.uint8))
+    np.savez(tmp_path / "flat.npz", images=np.zeros(20, np.uint8), labels=np.zeros(20, np.int64))
     assert evaluate(*flags) == 2
     assert message in capsys.readouterr().err and not (tmp_path / "out").exists()
 
