@@ -165,7 +165,7 @@ class TrainingConfig:
         resume: "auto" continues what `output_dir` holds, "never" starts over, anything else is a checkpoint's folder.
         mixed_precision: "no", "fp16" or "bf16"; None is what `accelerate launch` was told, or else "no".
         allow_tf32: let CUDA multiply float32 matrices in TensorFloat-32.
-        compile: "on" for torch.compile, "off", or "auto": on where it was measured to help (`training/prepare.py`).
+        compile: "on" for torch.compile, "off", or "auto": where it was measured to help (`training/prepare.py`).
         channels_last: keep images and convolutions in this memory format.
         num_inference_steps, guidance_scale: of the previews, and the defaults saved with the weights.
     """

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from text2digit.pipelines.samplers import SCHEDULERS, replace_scheduler
 from text2digit.runtime import (
     check_processes,
     describe_device,
@@ -20,19 +21,6 @@ from text2digit.runtime import (
 )
 
 DEFAULT_MODEL = "unet-mnist"
-SCHEDULERS = {
-    "ddim": "text2digit",
-    "ddpm": "text2digit",
-    "dpm++": "DPMSolverMultistepScheduler",
-    "unipc": "UniPCMultistepScheduler",
-    "euler": "EulerDiscreteScheduler",
-    "euler-a": "EulerAncestralDiscreteScheduler",
-    "heun": "HeunDiscreteScheduler",
-    "pndm": "PNDMScheduler",
-    "lms": "LMSDiscreteScheduler",
-    "flow-euler": "FlowMatchEulerDiscreteScheduler",
-    "flow-heun": "FlowMatchHeunDiscreteScheduler",
-}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -70,27 +58,6 @@ def parse_classes(text: str | None, num_classes: int) -> list[int]:
     if not classes or max(classes) >= num_classes:
         raise ValueError(f"--digits: got {text!r}, expected classes from 0 to {num_classes - 1}.")
     return classes
-
-
-def replace_scheduler(pipeline: Any, name: str) -> None:
-    """Give a pipeline the named scheduler, with the levels and prediction type of its own."""
-    import diffusers
-
-    from text2digit import schedulers
-
-    if name not in SCHEDULERS:
-        raise ValueError(f"--scheduler: got {name!r}, expected one of {', '.join(SCHEDULERS)}.")
-    ours = {"ddim": schedulers.DDIMScheduler, "ddpm": schedulers.DDPMScheduler}
-    scheduler_class = ours.get(name) or getattr(diffusers, SCHEDULERS[name])
-    config = pipeline.scheduler.config
-    is_flow = config.get("beta_schedule") == "flow"
-    if name not in ours and name.startswith("flow-") != is_flow:
-        path = "a flow" if is_flow else "a variance-preserving path"
-        fitting = [n for n in SCHEDULERS if n in ours or n.startswith("flow-") == is_flow]
-        raise ValueError(f"--scheduler: got {name!r} for a model of {path}, expected one of {', '.join(fitting)}.")
-    # Heun averages two slopes over sigma, which "trailing" starts at pure noise, where sigma has no bound.
-    changes = {"timestep_spacing": "leading"} if name == "heun" else {}
-    pipeline.scheduler = scheduler_class.from_config(config, **changes)
 
 
 def save_images(images: Any, labels: list[int], columns: int, output: Path) -> str:

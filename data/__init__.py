@@ -1,7 +1,7 @@
 """Real images, held in memory, in an order that follows from the seed and the step alone."""
 
 from .batches import batch_indices, counter_generator, counter_seed
-from .datasets import DATASETS, ImageData, load_dataset, load_training_data
+from .datasets import DATASETS, ImageData, every_nth_of_each_class, load_dataset, load_training_data
 
 __all__ = [
     "DATASETS",
@@ -9,6 +9,7 @@ __all__ = [
     "batch_indices",
     "counter_generator",
     "counter_seed",
+    "every_nth_of_each_class",
     "load_dataset",
     "load_training_data",
 ]

@@ -77,7 +77,7 @@ def load_training_data(config: DataConfig) -> tuple[ImageData, ImageData]:
     The test split stays untouched for the final measurement. Raises as `load_dataset`.
     """
     data = load_dataset(config, "train")
-    held_out = _every_nth_of_each_class(data.labels, config.validation_every)
+    held_out = every_nth_of_each_class(data.labels, config.validation_every)
     return data.take(~held_out), data.take(held_out)
 
 
@@ -164,11 +164,11 @@ def _read_image(path: Path, config: DataConfig) -> torch.Tensor:
 
 def _take_split(data: ImageData, split: str) -> ImageData:
     """Every `TEST_EVERY`-th image of each class is test, the others train."""
-    is_test = _every_nth_of_each_class(data.labels, TEST_EVERY)
+    is_test = every_nth_of_each_class(data.labels, TEST_EVERY)
     return data.take(is_test if split == "test" else ~is_test)
 
 
-def _every_nth_of_each_class(labels: torch.Tensor, n: int) -> torch.Tensor:
+def every_nth_of_each_class(labels: torch.Tensor, n: int) -> torch.Tensor:
     """(N,) bool: the n-th, 2n-th, … image of each class; none for n = 0."""
     chosen = torch.zeros(len(labels), dtype=torch.bool)
     for label in labels.unique() if n else ():

@@ -1,1 +1,1 @@
-"""Measures what was made: samplers against exact answers."""
+"""Measures what was made: drawn digits against real ones, and samplers against exact answers."""

@@ -37,6 +37,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
         assert f"text2digit/{name}" in inside
     weights = "text2digit/pretrained/unet-mnist"
     assert {f"{weights}/model_index.json", f"{weights}/denoiser/diffusion_pytorch_model.safetensors"} <= inside
+    classifier = "text2digit/pretrained/mnist-classifier"
+    assert {f"{classifier}/config.json", f"{classifier}/diffusion_pytorch_model.safetensors"} <= inside
     assert not [name for name in inside if name.startswith("text2digit/tests/") or name.endswith("setup.py")]
     text = zipfile.ZipFile(wheel).read(metadata).decode()
     assert "Requires-Python: >=3.10" in text and "Requires-Dist: diffusers" in text and "License-Expression" in text

@@ -34,6 +34,9 @@ from .objective import check_objective
 from .optim import make_optimizers
 from .run import Run, restore_state
 
+# Devices on which --compile auto compiles: those where it was measured to help. On two CPU cores it took one to two
+# minutes and then gave 0.7 (UNet) and 1.0 (DiT) of the speed without.
+COMPILES: frozenset[str] = frozenset()
 CONFIG_NAME = "config.yaml"
 PACKAGES = ("text2digit", "torch", "diffusers", "accelerate", "transformers", "safetensors", "numpy")
 # What may change when a run is continued: where it is, what it writes when, and what decides nothing.
@@ -90,7 +93,7 @@ def build_run(config: RunConfig) -> Run:
 
     model.to(accelerator.device, memory_format=torch.channels_last if t.channels_last else torch.preserve_format)
     total_steps = count_steps(config, len(data))
-    if should_compile(config, accelerator.device, total_steps):
+    if t.compile == "on" or (t.compile == "auto" and accelerator.device.type in COMPILES):
         model.compile()  # in place: no wrapper that would rename the weights
     optimizers = make_optimizers(model, config.optim)
     prepared_model, *prepared = accelerator.prepare(model, *optimizers)
@@ -155,12 +158,6 @@ def make_accelerator(config: RunConfig) -> Accelerator:
     if accelerator.device.type == "cuda":
         torch.set_float32_matmul_precision("high" if t.allow_tf32 else "highest")
     return accelerator
-
-
-def should_compile(config: RunConfig, device: torch.device, total_steps: int) -> bool:
-    """Whether to use torch.compile. "auto" is on where it was measured to help, which is nowhere yet: on two CPU cores it
-    took one to two minutes and then gave 0.7 (UNet) and 1.0 (DiT) of the speed without."""
-    return config.training.compile == "on"
 
 
 def prepare_run(config: RunConfig) -> Run:

@@ -1,0 +1,295 @@
+"""Measure digits: `text2digit evaluate --model unet-mnist`, `--samples FILE.npz`, or `--real` for the floors alone.
+
+Writes report.json, report.md and pictures into a folder. Whatever is measured stands beside real digits in its place:
+"real, held out" are training digits that neither the reference nor the classifier has seen, "real, test" the test set.
+"""
+
+import argparse
+import math
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+from accelerate import Accelerator
+from diffusers.utils import logging
+
+from .. import __version__
+from ..config import DataConfig
+from ..data import ImageData
+from ..pipelines import DigitPipeline
+from ..pipelines.drawing import draw_images
+from ..pipelines.images import to_uint8
+from ..pipelines.loading import find_pipeline_folder
+from ..pipelines.samplers import SCHEDULERS, replace_scheduler
+from ..runtime import (
+    check_processes,
+    describe_device,
+    keep_freed_memory,
+    process_index,
+    start_missing_processes,
+    use_all_cores,
+)
+from .classifier import CLASSIFIER_FOLDER, sha256, weights_sha256
+from .judge import Judge, Scores, cache_folder, even_labels, evenly
+from .report import draw_pictures, draw_sweep, summarise, table, write_report
+from .train_classifier import EPOCHS, accuracy, train_classifier
+
+# Image i of seed s is drawn from generator s * SEED_STRIDE + i: no two seeds share an image.
+SEED_STRIDE = 1_000_003
+NUM = 10_000
+FLOORS = {"train": "real, held out", "test": "real, test"}
+
+
+@dataclass
+class Measured:
+    """What was drawn or read, and what was found of it."""
+
+    title: str
+    settings: dict[str, Any]
+    data: ImageData  # of the first seed
+    scores: list[Scores]
+    sweeps: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The flags."""
+    parser = argparse.ArgumentParser(
+        prog="text2digit evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--model", help="a folder, shipped weights, or user/name on the Hub")
+    what.add_argument("--samples", type=Path, help="FILE.npz of text2digit sample: images uint8, labels")
+    what.add_argument("--real", action="store_true", help="real digits alone")
+    add("--num", type=int, help=f"images of a seed, evenly over the classes ({NUM}; of a file, all)")
+    add("--seeds", type=int, nargs="+", help=f"image i of seed s is seeded s * {SEED_STRIDE} + i (0)")
+    add("--steps", type=int, help="denoising steps (the model's default)")
+    add("--guidance-scale", "--guidance_scale", type=float, help="1 is off (the model's default)")
+    add("--scheduler", help=f"{', '.join(SCHEDULERS)} (the model's own)")
+    add("--sweep-steps", "--sweep_steps", type=int, nargs="+", default=[], help="measure at these too, by seed one")
+    add("--sweep-guidance", "--sweep_guidance", type=float, nargs="+", default=[], help="and at these scales")
+    add("--accuracy-score", "--accuracy_score", action="store_true", help="train a classifier on what was drawn, too")
+    add("--dataset", default="mnist", help="real images, as in training (%(default)s)")
+    add("--data-dir", "--data_dir", help="as in training")
+    add("--classifier", type=Path, default=CLASSIFIER_FOLDER, help="folder of another classifier")
+    add("--out", type=Path, default=Path("runs/evaluate"), help="folder of the report (%(default)s)")
+    return parser
+
+
+def draw(pipeline: Any, labels: torch.Tensor, seed: int, steps: int, guidance_scale: float) -> torch.Tensor:
+    """(N, C, H, W) uint8 images of (N,) classes, each from a generator of its own (`SEED_STRIDE`)."""
+    images = draw_images(
+        pipeline,
+        labels.tolist(),
+        seeds=range(seed * SEED_STRIDE, seed * SEED_STRIDE + len(labels)),
+        show_progress=len(labels) > 1,
+        num_inference_steps=steps,
+        guidance_scale=guidance_scale,
+    )
+    drawn = torch.from_numpy(to_uint8(images))
+    return drawn[:, None] if drawn.ndim == 3 else drawn.permute(0, 3, 1, 2)
+
+
+def load_model(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+    """The pipeline, and the settings that its digits are drawn with.
+
+    Raises:
+        ValueError, FileNotFoundError: no such model, or settings that it cannot follow.
+    """
+    folder = find_pipeline_folder(arguments.model, {})
+    pipeline = DigitPipeline.from_pretrained(folder).to(Accelerator().device)
+    pipeline.set_progress_bar_config(disable=True)
+    if arguments.scheduler:
+        replace_scheduler(pipeline, arguments.scheduler)
+    config, scheduler, scale = pipeline.config, pipeline.scheduler, arguments.guidance_scale
+    settings = {
+        "model": arguments.model,
+        "model_sha256": weights_sha256(folder / "denoiser"),
+        "scheduler": f"{type(scheduler).__module__.split('.')[0]}.{type(scheduler).__name__}",
+        "steps": arguments.steps or config.default_num_inference_steps,
+        "guidance_scale": config.default_guidance_scale if scale is None else scale,
+        "seeds": arguments.seeds or [0],
+    }
+    return pipeline, settings
+
+
+def measure_model(arguments: argparse.Namespace, judge: Judge) -> Measured:
+    """Draw and score every seed, then the sweeps with the first.
+
+    Raises:
+        ValueError, FileNotFoundError: as `load_model`, or a model of other images than the reference.
+    """
+    pipeline, settings = load_model(arguments)
+    usual = {"steps": settings["steps"], "guidance_scale": settings["guidance_scale"]}
+    swept = {"steps": arguments.sweep_steps, "guidance_scale": arguments.sweep_guidance}
+    changed = [(name, {**usual, name: value}) for name, values in swept.items() for value in values]
+    labels = even_labels(arguments.num or NUM, judge.num_classes)
+    for _, choice in [("", usual), *changed]:  # whatever cannot be drawn fails now, not after an hour
+        judge.check_shape(draw(pipeline, torch.tensor([judge.num_classes - 1]), 0, **choice))
+    seeds = settings["seeds"]
+    drawn = {seed: draw(pipeline, labels, seed, **usual) for seed in seeds}
+    measured = Measured(
+        arguments.model,
+        settings,
+        ImageData(drawn[seeds[0]], labels, judge.training.class_names),
+        [judge.score(images, labels) for images in drawn.values()],
+    )
+    for name, choice in changed:
+        images = draw(pipeline, labels, seeds[0], **choice)
+        found = judge.score(images, labels, pixels=False).figures
+        measured.sweeps.setdefault(name, []).append({**choice, **found})
+    return measured
+
+
+def measure_samples(path: Path, judge: Judge) -> Measured:
+    """Score a file of `text2digit sample`.
+
+    Raises:
+        ValueError, FileNotFoundError: no such file, or not what it should hold.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"--samples: no file {path}; text2digit sample -o {path.name} writes one.")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            images, labels = torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"])
+        images = images[:, None] if images.ndim == 3 else images.movedim(-1, 1)
+    except Exception as error:  # zipfile, pickle and key errors, as the file pleases
+        raise ValueError(f"--samples: {path} is no .npz with images and labels ({error}).") from error
+    labels = labels if labels.is_floating_point() else labels.long()
+    judge.check_images(images, labels)
+    settings = {"samples": path.name, "samples_sha256": sha256(path)}
+    data = ImageData(images, labels, judge.training.class_names)
+    return Measured(path.name, settings, data, [judge.score(images, labels)])
+
+
+def accuracy_score(data: ImageData, judge: Judge, seed: int = 0) -> dict[str, Any]:
+    """Classification-accuracy score (1905.10887): a classifier trained on drawn digits alone, tested on real ones.
+
+    The same recipe on as many real digits stands beside it.
+    """
+    real = evenly(judge.reference, len(data))
+    return {
+        "train_images": len(data),
+        "epochs": EPOCHS,
+        "seed": seed,
+        "test_images": len(judge.test),
+        "drawn": accuracy(train_classifier(data, EPOCHS, seed), judge.test),
+        "real_train_images": len(real),
+        "real": accuracy(train_classifier(real, EPOCHS, seed), judge.test),
+    }
+
+
+def make_report(measured: Measured | None, judge: Judge, num: int, with_accuracy_score: bool) -> dict[str, Any]:
+    """All that goes into report.json."""
+    sets = {}
+    if measured:
+        sets[measured.title] = {"n": len(measured.data), **summarise([s.figures for s in measured.scores])}
+    for name, (count, scores) in judge.floors(num).items():
+        sets[FLOORS[name]] = {"n": count, **summarise([scores.figures])}
+    versions = {"text2digit": __version__, "torch": torch.__version__, "diffusers": diffusers.__version__}
+    report: dict[str, Any] = {
+        "settings": measured.settings if measured else {"real": True},
+        "classifier_sha256": judge.classifier_sha256,
+        "dataset": judge.config.dataset,
+        "reference_images": len(judge.reference),
+        "device": describe_device(Accelerator().device),
+        "versions": {**versions, "python": platform.python_version()},
+        "sets": sets,
+    }
+    if measured:
+        report |= {"sweeps": measured.sweeps, "confusion": measured.scores[0].confusion.tolist()}
+        if with_accuracy_score:
+            report["accuracy_score"] = accuracy_score(measured.data, judge)
+    return report
+
+
+def to_markdown(report: dict[str, Any]) -> str:
+    """The table, and under it what it was measured with."""
+    text = table(report["sets"]) + "\n"
+    if score := report.get("accuracy_score"):
+        text += (
+            f"Classification-accuracy score, on {score['test_images']:,} real test digits: {score['drawn']:.2%} by a "
+            f"classifier trained on {score['train_images']:,} drawn digits, {score['real']:.2%} by one trained on "
+            f"{score['real_train_images']:,} real ones, {score['epochs']} epochs each.\n\n"
+        )
+    settings = ", ".join(f"{name} {value}" for name, value in report["settings"].items())
+    text += f"{settings}. Classifier {report['classifier_sha256'][:12]}, "
+    return text + f"reference {report['reference_images']:,} training digits, ± is the standard deviation over seeds.\n"
+
+
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Refuse what cannot be done, before anything is loaded.
+
+    Raises:
+        ValueError: with what was expected.
+    """
+    num, seeds = arguments.num, arguments.seeds or [0]
+    if num is not None and not 20 <= num < SEED_STRIDE:
+        raise ValueError(f"--num: got {num}, expected 20 to {SEED_STRIDE - 1}.")
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ValueError(f"--seeds: got {seeds}, expected different numbers from 0 up.")
+    for steps in (arguments.steps, *arguments.sweep_steps):
+        if steps is not None and steps < 1:
+            raise ValueError(f"--steps: got {steps}, expected 1 or more.")
+    for scale in (arguments.guidance_scale, *arguments.sweep_guidance):
+        if scale is not None and not math.isfinite(scale):
+            raise ValueError(f"--guidance-scale: got {scale}, expected a finite number; 1 is off.")
+    if arguments.samples and num is not None:
+        raise ValueError("--num: got it with --samples, of which all images are measured.")
+    for name in ("seeds", "steps", "guidance_scale", "scheduler", "sweep_steps", "sweep_guidance"):
+        if not arguments.model and getattr(arguments, name) not in (None, []):
+            raise ValueError(f"--{name.replace('_', '-')}: got a value without --model, which alone draws.")
+    if arguments.real and arguments.accuracy_score:
+        raise ValueError("--accuracy-score: got it with --real, expected --model or --samples to train on.")
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise ValueError(f"--out: {arguments.out} is a file, expected a folder.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    start_missing_processes()
+    arguments = make_parser().parse_args(argv)
+    keep_freed_memory()  # before the first tensor
+    use_all_cores()
+    logging.disable_progress_bar()
+    try:
+        check_arguments(arguments)
+        check_processes(Accelerator().num_processes)
+        config = DataConfig(dataset=arguments.dataset, data_dir=arguments.data_dir)
+        judge = Judge(config, arguments.classifier, cache_folder())
+        measured = None
+        if not arguments.real:
+            measured = measure_model(arguments, judge) if arguments.model else measure_samples(arguments.samples, judge)
+        if process_index() > 0:  # the first process has all images, and writes
+            return 0
+        num = len(measured.data) if measured else arguments.num or NUM
+        report = make_report(measured, judge, num, arguments.accuracy_score)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    # Nothing is written before all is measured.
+    markdown = to_markdown(report)
+    write_report(arguments.out, report, markdown)
+    if measured:
+        images = measured.data.images.movedim(1, -1).squeeze(-1).numpy()  # as `text2digit sample` writes them
+        np.savez_compressed(arguments.out / "samples.npz", images=images, labels=measured.data.labels.numpy())
+        draw_pictures(arguments.out, measured.data, measured.scores[0], judge.training)
+        floor = report["sets"][FLOORS["train"]]["mean"]
+        for name, entries in measured.sweeps.items():
+            draw_sweep(arguments.out / f"quality-{name}.png", name, entries, floor, len(measured.data))
+    print(
+        markdown
+        + f"\n{arguments.out}: report.json, report.md"
+        + (", pictures and samples.npz, of the first seed" if measured else "")
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,185 @@
+"""What was measured, as JSON for machines, a table for readers, and pictures."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..data import ImageData
+from ..pipelines.images import image_grid
+from .judge import Scores
+
+# Name: title, which way is better, format. Ratios are beside real digits.
+FIGURES = {
+    "frechet_distance": ("Fréchet distance", "lower", "{:.4f}"),
+    "kernel_distance": ("kernel distance, unbiased", "lower", "{:.5f}"),
+    "accuracy": ("accuracy of the asked class", "higher", "{:.2%}"),
+    "precision": ("precision, k = 3", "higher", "{:.3f}"),
+    "recall": ("recall, k = 3", "higher", "{:.3f}"),
+    "density": ("density, k = 5", "higher", "{:.3f}"),
+    "coverage": ("coverage, k = 5", "higher", "{:.3f}"),
+    "diversity": ("diversity within class, over real", "near 1", "{:.3f}"),
+    "nearest_ratio": ("nearest training digit: median, over test digits'", "near 1", "{:.3f}"),
+    "nearest_share": ("nearer than 99 % of test digits", "near 1 %", "{:.2%}"),
+}
+WORST, NEAREST_OF_CLASS = 40, 2
+GREY = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "nearest"}
+
+
+def summarise(figures: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """Figures of several seeds, their mean, and their standard deviation (N - 1), null for one seed."""
+    names = list(figures[0])
+    values = {name: [f[name] for f in figures] for name in names}
+    spread = {name: statistics.stdev(v) if len(v) > 1 else None for name, v in values.items()}
+    return {
+        "per_seed": [dict(f) for f in figures],
+        "mean": {name: statistics.fmean(v) for name, v in values.items()},
+        "spread": spread,
+    }
+
+
+def table(sets: Mapping[str, Mapping[str, Any]]) -> str:
+    """Markdown: a row per figure, a column per set of images.
+
+    Args:
+        sets: title to an entry of `summarise`, with "n" images a seed.
+    """
+    heads = [f"{title} (n = {entry['n']:,})" for title, entry in sets.items()]
+    lines = ["| figure | better | " + " | ".join(heads) + " |", "|---" * (len(sets) + 2) + "|"]
+    for name, (title, better, form) in FIGURES.items():
+        cells = [_cell(name, form, entry) for entry in sets.values()]
+        lines.append(f"| {title} | {better} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(name: str, form: str, entry: Mapping[str, Any]) -> str:
+    if name not in entry["mean"]:
+        return "–"
+    spread = entry["spread"][name]
+    return form.format(entry["mean"][name]) + ("" if spread is None else f" ± {form.format(spread)}")
+
+
+def write_report(folder: Path, report: Mapping[str, Any], markdown: str) -> None:
+    """`report.json` and `report.md`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "report.md").write_text(markdown, encoding="utf-8")
+
+
+def draw_pictures(folder: Path, data: ImageData, scores: Scores, training: ImageData) -> None:
+    """Grid, confusion matrix, worst images, and nearest neighbours of a set of images.
+
+    Args:
+        folder: that exists.
+        data: what was scored; its labels are what was asked for.
+        scores: what was found.
+        training: images that `scores.nearest` points into.
+    """
+    num_classes = len(data.class_names)
+    rows = [data.images[data.labels == label][:10] for label in range(num_classes)]
+    columns = min(len(row) for row in rows)
+    grid = torch.cat([row[:columns] for row in rows])
+    image_grid(grid.float() / 255, columns).save(folder / "samples.png")
+    draw_confusion(folder / "confusion.png", scores.confusion)
+    worst = scores.confidence.argsort()[:WORST]
+    titles = [f"{data.labels[i]} → {scores.seen[i]}\n{_percent(scores.confidence[i].item())}" for i in worst]
+    draw_images(
+        folder / "worst.png", data.images[worst], titles, "asked → seen, and the probability of the asked class"
+    )
+    if scores.nearest is not None:
+        indices, distances = scores.nearest
+        order = distances.argsort()  # the ones lie nearest of all, so each class shows its own
+        closest = torch.cat([order[data.labels[order] == label][:NEAREST_OF_CLASS] for label in range(num_classes)])
+        pairs = torch.stack([data.images[closest], training.images[indices[closest]]], dim=1).flatten(0, 1)
+        titles = [title for i in closest for title in (f"{distances[i]:.2f} from", "training")]
+        heading = "nearest to a training digit, two of each class; Euclidean distance of pixels in [0, 1]"
+        draw_images(folder / "nearest.png", pairs, titles, heading)
+
+
+def _percent(share: float) -> str:
+    return "over 99.9 %" if share > 0.9995 else f"{share:.1%}"
+
+
+def draw_images(path: Path, images: torch.Tensor, titles: Sequence[str], heading: str) -> None:
+    """Titled images, ten in a row, as PNG.
+
+    Args:
+        images: (N, C, H, W) uint8.
+        titles: N texts.
+    """
+    rows = -(-len(images) // 10)
+    figure = _figure(10, 0.6 + 1.25 * rows)
+    figure.suptitle(heading)
+    for i, (image, title) in enumerate(zip(images, titles, strict=True)):
+        axes = figure.add_subplot(rows, 10, i + 1)
+        axes.imshow(image[0] if len(image) == 1 else image.permute(1, 2, 0), **GREY)
+        axes.set_title(title, fontsize=9)
+        axes.set_axis_off()
+    figure.savefig(path, dpi=100)
+
+
+def draw_confusion(path: Path, confusion: torch.Tensor) -> None:
+    """Counts in every cell; the shade shows the mistakes, for the diagonal would outshine them."""
+    num_classes = len(confusion)
+    mistakes = confusion.double().fill_diagonal_(0)
+    figure = _figure(6.4, 6)
+    axes = figure.add_subplot()
+    axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=max(1.0, mistakes.max().item() * 1.5))
+    for row in range(num_classes):
+        for column in range(num_classes):
+            count = int(confusion[row, column])
+            weight = "bold" if row == column else "normal"
+            if count:
+                axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=9, fontweight=weight)
+    right = int(confusion.trace())
+    total = int(confusion.sum())
+    axes.set(xlabel="class that the classifier sees", ylabel="class that was asked for")
+    axes.set(xticks=range(num_classes), yticks=range(num_classes), title=f"{right:,} of {total:,} as asked")
+    figure.savefig(path, dpi=100)
+
+
+def draw_sweep(path: Path, name: str, entries: Sequence[Mapping[str, Any]], floor: Mapping[str, Any], n: int) -> None:
+    """Quality against a setting: distance beside its floor, accuracy, precision and recall.
+
+    Args:
+        name: "steps" or "guidance_scale", a key of each entry beside the figures.
+        entries: of the sweep.
+        floor: figures of held-out real digits.
+        n: images behind each point.
+    """
+    from matplotlib.ticker import LogLocator
+
+    values = [entry[name] for entry in entries]
+    figure = _figure(10, 4)
+    distance, shares = figure.subplots(1, 2)
+    distance.plot(values, [entry["frechet_distance"] for entry in entries], marker="o", label="drawn")
+    distance.axhline(floor["frechet_distance"], color="0.4", linestyle="--", label="real, held out")
+    distance.set(ylabel="Fréchet distance", yscale="log")
+    distance.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    distance.yaxis.set_major_formatter("{x:g}")
+    for share, colour in (("accuracy", "tab:green"), ("precision", "tab:orange"), ("recall", "tab:purple")):
+        shares.plot(values, [entry[share] for entry in entries], marker="o", color=colour, label=share)
+        shares.axhline(floor[share], color=colour, linestyle="--", linewidth=0.8)
+    shares.set(ylabel="share (dashed: real, held out)")
+    for axes in (distance, shares):
+        axes.set(xlabel=name.replace("_", " "))
+        if name == "steps":
+            axes.set_xscale("log")
+        axes.set_xticks(values, [f"{value:g}" for value in values])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.suptitle(f"n = {n:,} images a point")
+    figure.savefig(path, dpi=100)
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure

@@ -1,0 +1,37 @@
+"""The cards of the weights that ship say what was measured of these weights, by the classifier that ships."""
+
+import json
+
+import pytest
+
+from text2digit.evaluation.classifier import CLASSIFIER_FOLDER, weights_sha256
+from text2digit.evaluation.report import table
+from text2digit.pipelines.loading import SHIPPED_FOLDER, shipped_names
+
+from ..conftest import ROOT
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_the_card_holds_the_report_s_figures(name):
+    """Catches a card edited by hand, and figures of weights or of a classifier that were since replaced.
+
+    To measure anew: text2digit evaluate --model NAME --out pretrained/NAME/evaluation; its report.md has the table.
+    """
+    folder = SHIPPED_FOLDER / name
+    if not (folder / "evaluation").is_dir():
+        pytest.skip(f"{name} has not been measured, and its card says so")
+    report = json.loads((folder / "evaluation" / "report.json").read_text(encoding="utf-8"))
+    assert report["settings"]["model"] == name
+    assert report["settings"]["model_sha256"] == weights_sha256(folder / "denoiser")
+    assert report["classifier_sha256"] == weights_sha256(CLASSIFIER_FOLDER)
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert table(report["sets"]) in card and report["sets"][name]["n"] == 10_000
+
+
+def test_the_floor_is_of_the_classifier_that_ships():
+    floor = json.loads((CLASSIFIER_FOLDER / "floor.json").read_text(encoding="utf-8"))
+    assert floor["classifier_sha256"] == weights_sha256(CLASSIFIER_FOLDER)
+    assert table(floor["sets"]) in (CLASSIFIER_FOLDER / "README.md").read_text(encoding="utf-8")
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    for entry in floor["sets"].values():
+        assert f"{entry['mean']['frechet_distance']:.4f}" in changes and f"{entry['n']:,}" in changes
