@@ -26,6 +26,7 @@ AT_LEAST = {
     "training.checkpoints_total_limit": 1,
     "training.preview_steps": 1,
     "training.validation_steps": 1,
+    "training.quality_images": 0,
     "training.logging_steps": 1,
 }
 CHOICES = {
@@ -158,7 +159,9 @@ class TrainingConfig:
         checkpointing_steps: steps between checkpoints.
         checkpoints_total_limit: whole checkpoints that are kept, the newest; None keeps all.
         preview_steps: steps between sample grids and loss curves.
-        validation_steps: steps between losses on the images held out; the weights of the lowest go to `best/`.
+        validation_steps: steps between measurements of the average: the loss on the images held out and, for MNIST,
+            whose classifier ships, Fréchet distance and accuracy of what it draws. The best goes to `best-STEP`.
+        quality_images: how many it draws for that; 0 draws none, and the held-out loss says which is best.
         logging_steps: steps between lines of history.
         report_to: "none", or a tracker of accelerate besides the JSON lines: "tensorboard", "wandb", …
         on_nonfinite: "stop" at a loss or gradient that is not finite, or "skip" that step and count it.
@@ -181,6 +184,7 @@ class TrainingConfig:
     checkpoints_total_limit: int | None = 2
     preview_steps: int = 1000
     validation_steps: int = 500
+    quality_images: int = 500
     logging_steps: int = 20
     report_to: str = "tensorboard"
     on_nonfinite: str = "stop"
@@ -216,6 +220,8 @@ class RunConfig:
             value = getattr(getattr(self, section), key)
             if value is not None and value not in choices:
                 raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(choices)}.")
+        if 0 < t.quality_images < 20:
+            raise ValueError(f"training.quality_images: got {t.quality_images}, expected 0 for none, or 20 or more.")
         if not 0 <= t.label_dropout <= 1:
             raise ValueError(f"training.label_dropout: got {t.label_dropout}, expected a probability from 0 to 1.")
         if not 0 <= o.ema_decay < 1:

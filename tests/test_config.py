@@ -56,6 +56,7 @@ def test_saved_configs_read_back_equal(tmp_path):
         ("training.label_dropout=1.5", "training.label_dropout: got 1.5, expected a probability"),
         ("optim.lr=fast", "optim.lr: got 'fast', expected float"),
         ("optim.lr=0", "optim.lr: got 0.0, expected more than 0"),
+        ("training.quality_images=7", "training.quality_images: got 7, expected 0 for none, or 20 or more"),
         ("optim.ema_decay=1", "optim.ema_decay: got 1.0"),
         ("optim.betas=[0.9]", r"optim.betas: got \[0.9\]"),
         ("scheduler.clip_sample=1", "scheduler.clip_sample: got 1, expected bool"),

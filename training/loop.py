@@ -17,7 +17,15 @@ from .objective import Draw, denoising_loss, draw_batch, times_of
 from .optim import learning_rate, set_learning_rate
 from .posthoc import save_snapshot
 from .run import Run, collect_state
-from .validation import averaged_model, keep_if_best, make_pipeline, save_preview, validate
+from .validation import (
+    averaged_model,
+    has_judge,
+    keep_if_best,
+    make_pipeline,
+    measure_quality,
+    save_preview,
+    validate,
+)
 
 # More than this many steps in a row that had to be skipped are no accident: the weights themselves are broken.
 MAX_SKIPPED_IN_A_ROW = 20
@@ -147,8 +155,10 @@ def between_steps(run: Run, reporter: "Reporter") -> None:
         model = averaged_model(run)
         if validates:
             line = validate(run, model)
+            if has_judge(run):
+                line |= measure_quality(run, model)
             reporter.log(line)
-            keep_if_best(run, model, line["validation_loss"])
+            keep_if_best(run, model, line)
         if previews:
             save_preview(run, model)
     if run.config.optim.ema == "power" and due(run.config.optim.ema_snapshot_steps):

@@ -48,6 +48,7 @@ FREE_KEYS = {
     "training.checkpoints_total_limit",
     "training.preview_steps",
     "training.validation_steps",
+    "training.quality_images",
     "training.logging_steps",
     "training.report_to",
     "training.on_nonfinite",

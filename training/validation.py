@@ -1,14 +1,17 @@
-"""Looks at a run from outside, with the averaged weights: a grid of samples, the loss on held-out images, the best."""
+"""Looks at a run from outside, with the averaged weights: a grid of samples, held-out loss, quality, the best."""
 
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 
+from ..config import DataConfig
 from ..data import counter_generator
+from ..evaluation.judge import Judge, cache_folder, even_labels
 from ..models import DigitDiT2DModel, DigitUNet2DModel
 from ..pipelines import ClassConditionedDigitPipeline
 from ..pipelines.drawing import draw_images
-from ..pipelines.images import image_grid
+from ..pipelines.images import image_grid, to_uint8
 from ..runtime import join_shares, share_of
 from .durable import is_whole, remove_folder, whole_folder
 from .history import loss_by_time, plot_loss
@@ -17,6 +20,8 @@ from .run import Run
 
 PREVIEW_COLUMNS = 8
 VALIDATION_BATCH = 250
+# The dataset whose classifier ships.
+JUDGED = "mnist"
 
 
 def averaged_model(run: Run) -> DigitUNet2DModel | DigitDiT2DModel:
@@ -100,23 +105,58 @@ def validate(run: Run, model: DigitUNet2DModel | DigitDiT2DModel) -> dict:
     }
 
 
-def keep_if_best(run: Run, model: DigitUNet2DModel | DigitDiT2DModel, loss: float) -> None:
-    """Save the averaged weights as the pipeline `best-STEP` if no earlier ones had a lower held-out loss.
+def measure_quality(run: Run, model: DigitUNet2DModel | DigitDiT2DModel) -> dict:
+    """Fréchet distance and accuracy of `quality_images` digits, by the run's steps and guidance, always of one noise.
 
-    The former best is deleted only when the new one is whole on the disk.
+    A quick look: so few images bias the distance upwards, alike at each step. Every process must call it.
+
+    Returns:
+        A line of history, without the figures on all processes but the first.
     """
-    if run.best is not None and not loss < run.best["validation_loss"]:
-        return
-    run.best = {"step": run.step, "validation_loss": loss}
-    folder = run.folder / f"best-{run.step:06d}"
+    count = run.config.training.quality_images
+    labels = even_labels(count, len(run.data.class_names))
+    images = draw_images(make_pipeline(run, model), labels.tolist(), seeds=range(count))
+    line: dict[str, int | float] = {"step": run.step, "quality_images": count}
     if run.accelerator.is_main_process:
-        if not is_whole(folder):  # a resumed run may find its own
-            if folder.exists():
-                remove_folder(folder)
-            with whole_folder(folder) as place:
-                make_pipeline(run, model).save_pretrained(place)
-        for old in _older_best(run.folder, run.step):
-            remove_folder(old)
+        drawn = torch.from_numpy(to_uint8(images))[:, None]
+        figures = _judge(run.config.data).score(drawn, labels, pixels=False).figures
+        line |= {name: figures[name] for name in ("frechet_distance", "accuracy")}
+    return line
+
+
+def has_judge(run: Run) -> bool:
+    """Whether quality can be measured."""
+    return run.config.data.dataset == JUDGED and run.config.training.quality_images > 0
+
+
+@lru_cache(maxsize=1)
+def _judge(data: DataConfig) -> Judge:
+    return Judge(data, cache=cache_folder())
+
+
+def keep_if_best(run: Run, model: DigitUNet2DModel | DigitDiT2DModel, line: dict) -> None:
+    """Save the averaged weights as the pipeline `best-STEP` if no earlier ones were better.
+
+    Better is a lower Fréchet distance where it is measured, or else a lower held-out loss. The former best is deleted
+    only when the new one is whole on the disk.
+
+    Args:
+        line: what was measured, as in the history.
+    """
+    measure = "frechet_distance" if has_judge(run) else "validation_loss"
+    if not run.accelerator.is_main_process:
+        return
+    if run.best is not None and measure in run.best and not line[measure] < run.best[measure]:
+        return
+    run.best = {"step": run.step, measure: line[measure]}
+    folder = run.folder / f"best-{run.step:06d}"
+    if not is_whole(folder):  # a resumed run may find its own
+        if folder.exists():
+            remove_folder(folder)
+        with whole_folder(folder) as place:
+            make_pipeline(run, model).save_pretrained(place)
+    for old in _older_best(run.folder, run.step):
+        remove_folder(old)
 
 
 def _older_best(folder: Path, step: int) -> list[Path]:

@@ -1,6 +1,7 @@
 """What is looked at while a run trains: always the same noise, and images that training never sees."""
 
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -69,12 +70,32 @@ def test_the_best_is_kept_and_only_the_best(run):
         run.step = step
         with torch.no_grad():
             next(model.parameters()).fill_(loss)
-        keep_if_best(run, model, loss)
+        keep_if_best(run, model, {"validation_loss": loss})
         best = [path.name for path in run.folder.glob("best-*")]
         assert best == [f"best-{ {1: 1, 2: 2, 3: 2, 4: 2, 5: 5}[step]:06d}"]
     assert run.best == {"step": 5, "validation_loss": 1.0}
     pipeline = DigitPipeline.from_pretrained(run.folder / "best-000005")
     assert (next(pipeline.denoiser.parameters()) == 1.0).all()
+
+
+def test_quality_is_measured_where_a_classifier_is(tiny_config, tmp_path, monkeypatch):
+    """By the classifier that ships, here on 8x8 digits: what is the best, and that a resumed run says the same.
+
+    Catches figures of the last weights, of another noise at each step, and a best by the loss where there is better.
+    """
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(validation, "JUDGED", "digits")
+    flags = ["training.quality_images=40", "training.validation_steps=3", "training.checkpoints_total_limit=9"]
+    folder = train(prepare_run(tiny_config("run", *flags, "optim.lr=0.01", "optim.ema_decay=0.5")))
+    lines = [line for line in read_history(folder / "history.jsonl") if "frechet_distance" in line]
+    assert [line["step"] for line in lines] == [3, 6, 9, 12]
+    assert all(line["quality_images"] == 40 and 0 <= line["accuracy"] <= 1 for line in lines)
+    best = min(lines, key=lambda line: line["frechet_distance"])
+    assert [path.name for path in folder.glob("best-*")] == [f"best-{best['step']:06d}"]
+    history = (folder / "history.jsonl").read_bytes()
+    shutil.rmtree(folder / "checkpoint-000012")
+    train(prepare_run(tiny_config("run", *flags, "optim.lr=0.01", "optim.ema_decay=0.5")))
+    assert (folder / "history.jsonl").read_bytes() == history
 
 
 def test_the_grid_sharpens_from_one_noise(tiny_config):
