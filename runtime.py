@@ -3,11 +3,16 @@
 import ctypes
 import os
 import platform
+import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
 
+PACKAGES = ("text2digit", "torch", "diffusers", "accelerate", "transformers", "safetensors", "numpy")
 # mallopt's parameters, malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
@@ -149,3 +154,29 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cpu":
         return f"cpu ({torch.get_num_threads()} threads)"
     return device.type
+
+
+def describe_software() -> dict[str, Any]:
+    """Commit, versions and platform, to be written beside whatever was computed."""
+    versions = {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+    return {"commit": _commit(), "versions": versions, "platform": platform.platform()}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a checkout on the path, not installed
+        return None
+
+
+def _commit() -> str | None:
+    """Commit of the checkout that this code lies in, with "-dirty" where files differ; None in an installed package."""
+    root = Path(__file__).resolve().parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None

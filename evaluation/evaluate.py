@@ -6,20 +6,17 @@ Writes report.json, report.md and pictures into a folder. Whatever is measured s
 
 import argparse
 import math
-import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import numpy as np
 import torch
 from accelerate import Accelerator
 from diffusers.utils import logging
 
-from .. import __version__
 from ..config import DataConfig
 from ..data import ImageData
 from ..pipelines import DigitPipeline
@@ -30,6 +27,7 @@ from ..pipelines.samplers import SCHEDULERS, replace_scheduler
 from ..runtime import (
     check_processes,
     describe_device,
+    describe_software,
     keep_freed_memory,
     process_index,
     start_missing_processes,
@@ -192,14 +190,13 @@ def make_report(measured: Measured | None, judge: Judge, num: int, with_accuracy
         sets[measured.title] = {"n": len(measured.data), **summarise([s.figures for s in measured.scores])}
     for name, (count, scores) in judge.floors(num).items():
         sets[FLOORS[name]] = {"n": count, **summarise([scores.figures])}
-    versions = {"text2digit": __version__, "torch": torch.__version__, "diffusers": diffusers.__version__}
     report: dict[str, Any] = {
         "settings": measured.settings if measured else {"real": True},
         "classifier_sha256": judge.classifier_sha256,
         "dataset": judge.config.dataset,
         "reference_images": len(judge.reference),
         "device": describe_device(Accelerator().device),
-        "versions": {**versions, "python": platform.python_version()},
+        **describe_software(),
         "sets": sets,
     }
     if measured:

@@ -3,6 +3,7 @@
 import time
 
 import torch
+from diffusers.models.modeling_utils import ModelMixin
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -26,7 +27,7 @@ def plan(config: RunConfig) -> str:
     run = build_run(config)
     t, o = run.config.training, run.config.optim
     parameters = sum(p.numel() for p in run.bare_model.parameters())
-    flops, seconds = flops_per_image(run), probe(run, PROBE_SECONDS)
+    flops, seconds = flops_per_image(run.bare_model), probe(run, PROBE_SECONDS)
     training_flops = (1 + BACKWARD_FACTOR) * flops
     images = run.total_steps * t.batch_size
     processes = run.accelerator.num_processes
@@ -46,11 +47,14 @@ def plan(config: RunConfig) -> str:
     )
 
 
-def flops_per_image(run: Run) -> int:
-    """Floating-point operations of one forward pass for one image; a multiplication and an addition are two."""
-    model, device = run.bare_model, run.accelerator.device
-    config = model.config
-    sample = torch.zeros(1, config.in_channels, config.sample_size, config.sample_size, device=device)
+def flops_per_image(model: ModelMixin) -> int:
+    """Floating-point operations of one forward pass for one image; a multiplication and an addition are two.
+
+    Args:
+        model: of ours, or another of the same forward and the same names in its config.
+    """
+    c, device = model.config, next(model.parameters()).device
+    sample = torch.zeros(1, c.in_channels, c.sample_size, c.sample_size, device=device)
     labels = torch.zeros(1, dtype=torch.long, device=device)
     # Attention written out: torch's counter does not know the fused kernel of the CPU, and would leave it out.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:

@@ -2,11 +2,8 @@
 
 import dataclasses
 import json
-import platform
-import subprocess
 import warnings
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -18,7 +15,7 @@ from filelock import FileLock, Timeout
 from ..config import RunConfig, config_to_dict, load_config, run_folder, save_config
 from ..data import ImageData, load_training_data
 from ..models import DigitDiT2DModel, DigitUNet2DModel, build_model
-from ..runtime import check_processes
+from ..runtime import check_processes, describe_software
 from ..schedulers import DDIMScheduler
 from .checkpoint import (
     list_checkpoints,
@@ -38,7 +35,6 @@ from .run import Run, restore_state
 # minutes and then gave 0.7 (UNet) and 1.0 (DiT) of the speed without.
 COMPILES: frozenset[str] = frozenset()
 CONFIG_NAME = "config.yaml"
-PACKAGES = ("text2digit", "torch", "diffusers", "accelerate", "transformers", "safetensors", "numpy")
 # What may change when a run is continued: where it is, what it writes when, and what decides nothing.
 FREE_KEYS = {
     "data.data_dir",
@@ -258,29 +254,7 @@ def _note_session(run: Run) -> None:
             "num_processes": run.accelerator.num_processes,
             "num_threads": torch.get_num_threads(),
             "distributed_type": run.accelerator.distributed_type.value,
-            "commit": _commit(),
-            "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
-            "platform": platform.platform(),
+            **describe_software(),
         }
     )
     replace_text(path, json.dumps({"sessions": sessions}, indent=1))
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # a checkout on the path, not installed
-        return None
-
-
-def _commit() -> str | None:
-    """Commit of the checkout that this code lies in, with "-dirty" where files differ; None in an installed package."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return result.stdout.strip() if result.returncode == 0 else None

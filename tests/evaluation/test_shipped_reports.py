@@ -11,6 +11,12 @@ from text2digit.pipelines.loading import SHIPPED_FOLDER, shipped_names
 from ..conftest import ROOT
 
 
+def short(figures):
+    """A row of README's table, without its name."""
+    quality = f"{figures['precision']:.3f} / {figures['recall']:.3f}"
+    return f"{figures['frechet_distance']:.4f} | {figures['accuracy']:.2%} | {quality} |"
+
+
 @pytest.mark.parametrize("name", shipped_names())
 def test_the_card_holds_the_report_s_figures(name):
     """Catches a card edited by hand, and figures of weights or of a classifier that were since replaced.
@@ -26,6 +32,10 @@ def test_the_card_holds_the_report_s_figures(name):
     assert report["classifier_sha256"] == weights_sha256(CLASSIFIER_FOLDER)
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert table(report["sets"]) in card and report["sets"][name]["n"] == 10_000
+    for page in ("README.md", "README.ko.md"):  # the row of drawn digits, and those of real ones
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert f"| `{name}` | {short(report['sets'][name]['mean'])}" in text
+        assert all(short(entry["mean"]) in text for entry in report["sets"].values())
 
 
 def test_the_floor_is_of_the_classifier_that_ships():

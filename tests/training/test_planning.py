@@ -24,7 +24,7 @@ def test_flops_by_hand(tiny_config):
     left out, as torch's counter does with the CPU's fused kernel."""
     options = ["model.num_layers=3", "model.patch_size=2", "model.num_attention_heads=2", "model.attention_head_dim=16"]
     config = load_config("dit", ["data.dataset=digits", "training.report_to=none", *options])
-    assert flops_per_image(build_run(config)) == dit_flops(32, 3, tokens=16, patch_pixels=4)
+    assert flops_per_image(build_run(config).bare_model) == dit_flops(32, 3, tokens=16, patch_pixels=4)
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsys):

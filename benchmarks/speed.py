@@ -1,0 +1,269 @@
+"""Speed of our models beside diffusers' of the same size: `make bench`, or `python -m text2digit.benchmarks.speed`.
+
+Each measurement is a process of its own, so that its peak of memory is its own. Every round goes through all systems in
+turn, so that a machine that slows down slows them all.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers.models.modeling_utils import ModelMixin
+from torch.nn import functional as F
+
+from ..config import load_config
+from ..models import build_model
+from ..pipelines import ClassConditionedDigitPipeline
+from ..pipelines.pipeline_digit import Denoiser
+from ..runtime import describe_device, describe_software, keep_freed_memory, peak_memory_gib
+from ..schedulers import DDIMScheduler
+from ..training.planning import BACKWARD_FACTOR, flops_per_image
+
+TRAIN_BATCH = 128
+SAMPLE_STEPS, SAMPLE_BATCHES = 10, (1, 100)
+SECONDS = 6.0  # of trying, for each figure
+RESULTS = Path(__file__).resolve().parent / "results"
+README = Path(__file__).resolve().parent / "README.md"
+MARKS = ("<!-- speed -->\n", "<!-- /speed -->\n")
+
+
+def _ours(recipe: str) -> Denoiser:
+    config = load_config(recipe)
+    return build_model(config.model.type, config.model.options)
+
+
+def _diffusers_unet() -> ModelMixin:
+    """Two levels with attention at the lower one, as ours, on pixels; 1.58 M weights."""
+    return diffusers.UNet2DModel(
+        sample_size=28,
+        in_channels=1,
+        out_channels=1,
+        block_out_channels=(48, 96),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        num_class_embeds=11,
+        norm_num_groups=8,
+    )
+
+
+def _diffusers_dit() -> ModelMixin:
+    """Six blocks on 49 tokens, as ours; 1.88 M weights."""
+    return diffusers.DiTTransformer2DModel(
+        sample_size=28,
+        patch_size=4,
+        in_channels=1,
+        out_channels=1,
+        num_layers=6,
+        num_attention_heads=4,
+        attention_head_dim=30,
+        num_embeds_ada_norm=10,
+        norm_num_groups=8,
+    )
+
+
+SYSTEMS: dict[str, Callable[[], ModelMixin]] = {
+    "DigitUNet2DModel": lambda: _ours("unet"),
+    "diffusers UNet2DModel": _diffusers_unet,
+    "DigitDiT2DModel": lambda: _ours("dit"),
+    "diffusers DiTTransformer2DModel": _diffusers_dit,
+}
+FIGURES = {
+    "parameters": "parameters",
+    "mflop": "MFLOP forward",
+    "train": "training, images/s",
+    "share": "share of peak",
+    "sample_1": "sampling, images/s, batch 1",
+    "sample_100": "batch 100",
+    "pipeline_100": "batch 100 by the pipeline",
+    "memory_gib": "memory, GiB",
+}
+
+
+def seconds_per_call(call: Callable[[], Any], seconds: float = SECONDS) -> float:
+    """Median time of a call over about so many seconds; the first two, which warm up, do not count."""
+    for _ in range(2):
+        started = time.perf_counter()
+        call()
+        last = time.perf_counter() - started
+    times = []
+    for _ in range(max(3, int(seconds / last))):
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def matmul_peak(size: int = 2048) -> float:
+    """The most float32 operations per second that a product of two square matrices reaches."""
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    times = []
+    for _ in range(12):
+        started = time.perf_counter()
+        a @ b
+        times.append(time.perf_counter() - started)
+    return 2 * size**3 / min(times)
+
+
+def training_step(model: ModelMixin) -> Callable[[], None]:
+    """Forward, backward and AdamW on one batch of noise: what a model costs without a loop around it."""
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    x_t, target = torch.randn(2, TRAIN_BATCH, 1, 28, 28)
+    timesteps, labels = torch.randint(1000, (TRAIN_BATCH,)), torch.randint(11, (TRAIN_BATCH,))
+
+    def step() -> None:
+        F.mse_loss(model(x_t, timesteps, class_labels=labels).sample, target).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def sampling_forwards(model: ModelMixin, batch: int) -> Callable[[], None]:
+    """The forwards of ten steps with guidance: two predictions in one call, nothing else."""
+    model.eval()
+    x_t, labels = torch.randn(2 * batch, 1, 28, 28), torch.randint(10, (2 * batch,))
+    timesteps = torch.full((2 * batch,), 500)
+
+    @torch.no_grad()
+    def sample() -> None:
+        for _ in range(SAMPLE_STEPS):
+            model(x_t, timesteps, class_labels=labels)
+
+    return sample
+
+
+def pipeline_call(model: Denoiser, batch: int) -> Callable[[], Any]:
+    """The same by our pipeline, from noise to images."""
+    pipeline = ClassConditionedDigitPipeline(model.eval(), DDIMScheduler(prediction_type="v_prediction"))
+    pipeline.set_progress_bar_config(disable=True)
+    labels = [i % 10 for i in range(batch)]
+    return lambda: pipeline(labels, num_inference_steps=SAMPLE_STEPS, guidance_scale=2.0, output_type="pt", generator=0)
+
+
+def measure(name: str) -> dict[str, float | None]:
+    """All figures of one system, in this process."""
+    peak, model = matmul_peak(), SYSTEMS[name]()
+    flops = flops_per_image(model)
+    train = TRAIN_BATCH / seconds_per_call(training_step(model))
+    samples = {f"sample_{n}": n / seconds_per_call(sampling_forwards(model, n)) for n in SAMPLE_BATCHES}
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "mflop": flops / 1e6,
+        "matmul_gflops": peak / 1e9,
+        "train": train,
+        "share": (1 + BACKWARD_FACTOR) * flops * train / peak,
+        **samples,
+        "pipeline_100": 100 / seconds_per_call(pipeline_call(model, 100)) if isinstance(model, Denoiser) else None,
+        "memory_gib": peak_memory_gib(torch.device("cpu")),
+    }
+
+
+def summarise(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Median, least and most of each figure over the rounds."""
+    summary = {}
+    for key in rounds[0]:
+        values = [each[key] for each in rounds]
+        if values[0] is not None:
+            summary[key] = {"median": statistics.median(values), "min": min(values), "max": max(values)}
+    return summary
+
+
+def table(report: dict[str, Any]) -> str:
+    """The figures as Markdown: median (least to most)."""
+    rows = [["system", *FIGURES.values()], ["---"] * (len(FIGURES) + 1)]
+    for name, figures in report["systems"].items():
+        rows.append([f"`{name}`", *(_cell(key, figures.get(key)) for key in FIGURES)])
+    machine = report["machine"]
+    note = (
+        f"{report['date'][:10]}, {machine['device']}, torch {machine['versions']['torch']}, diffusers "
+        f"{machine['versions']['diffusers']}; matrix multiplication reaches {report['matmul_gflops']:.0f} GFLOP/s; "
+        f"training at batch {TRAIN_BATCH}, sampling {SAMPLE_STEPS} steps with guidance; median of {report['rounds']} "
+        "rounds (least to most)."
+    )
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + f"\n\n{note}\n"
+
+
+def _cell(key: str, figure: dict[str, float] | None) -> str:
+    if figure is None:
+        return "–"
+    shapes: dict[str, Callable[[float], str]] = {
+        "parameters": lambda x: f"{x:,.0f}",
+        "mflop": lambda x: f"{x:.1f}",
+        "share": lambda x: f"{x:.0%}",
+        "memory_gib": lambda x: f"{x:.1f}",
+    }
+    shape = shapes.get(key, lambda x: f"{x:.0f}" if x >= 20 else f"{x:.1f}")
+    median, low, high = (shape(figure[which]) for which in ("median", "min", "max"))
+    return median if low == high else f"{median} ({low} to {high})"
+
+
+def run_rounds(rounds: int, threads: int) -> dict[str, Any]:
+    """Measure every system in every round."""
+    found: dict[str, list] = {name: [] for name in SYSTEMS}
+    for index in range(rounds):
+        for name in SYSTEMS:
+            command = [
+                sys.executable,
+                "-m",
+                "text2digit.benchmarks.speed",
+                "--measure",
+                name,
+                "--threads",
+                str(threads),
+            ]
+            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            found[name].append(json.loads(output.splitlines()[-1]))
+            print(
+                f"round {index + 1}/{rounds}  {name}: {found[name][-1]['train']:.0f} images/s in training", flush=True
+            )
+    torch.set_num_threads(threads)
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": {"device": describe_device(torch.device("cpu")), **describe_software()},
+        "rounds": rounds,
+        "matmul_gflops": statistics.median(each["matmul_gflops"] for many in found.values() for each in many),
+        "systems": {name: summarise(many) for name, many in found.items()},
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m text2digit.benchmarks.speed", description=__doc__)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of speed-DATE.json (%(default)s)")
+    parser.add_argument("--readme", type=Path, help="a page whose table is written anew")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each system is measured (%(default)s)")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU (%(default)s)")
+    parser.add_argument("--measure", choices=SYSTEMS, help="measure this system in this process, and print JSON")
+    arguments = parser.parse_args(argv)
+    if arguments.measure:
+        keep_freed_memory()  # before the first tensor
+        torch.set_num_threads(arguments.threads)
+        print(json.dumps(measure(arguments.measure)))
+        return 0
+    report = run_rounds(arguments.rounds, arguments.threads)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    path = arguments.out / f"speed-{report['date'][:10]}.json"
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if arguments.readme:
+        page = arguments.readme.read_text(encoding="utf-8")
+        before, rest = page.split(MARKS[0])
+        arguments.readme.write_text(
+            before + MARKS[0] + table(report) + MARKS[1] + rest.split(MARKS[1])[1], encoding="utf-8"
+        )
+    print(f"\n{table(report)}\n{path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""The benchmark: peers of the same size, arithmetic by hand, and a page that says what was measured."""
+
+import pytest
+
+from text2digit.benchmarks import speed
+
+
+@pytest.mark.parametrize("ours, theirs", [list(speed.SYSTEMS)[:2], list(speed.SYSTEMS)[2:]])
+def test_peers_are_of_the_same_size(ours, theirs):
+    sizes = [sum(p.numel() for p in speed.SYSTEMS[name]().parameters()) for name in (ours, theirs)]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.1)
+
+
+def test_a_small_system_is_measured_whole(monkeypatch):
+    monkeypatch.setattr(speed, "SECONDS", 0.01)
+    monkeypatch.setattr(speed, "TRAIN_BATCH", 2)
+    monkeypatch.setattr(speed, "seconds_per_call", lambda call: (call(), 0.5)[1])
+    from ..conftest import TINY
+
+    monkeypatch.setitem(speed.SYSTEMS, "DigitDiT2DModel", lambda: TINY["DiT"]())
+    figures = speed.measure("DigitDiT2DModel")
+    assert (figures["train"], figures["sample_1"], figures["sample_100"], figures["pipeline_100"]) == (4, 2, 200, 200)
+    peak = figures["matmul_gflops"] * 1e9
+    assert figures["share"] == pytest.approx(3 * figures["mflop"] * 1e6 * 4 / peak)
+    assert set(speed.FIGURES) <= set(figures) and figures["memory_gib"] > 0
+
+
+def test_medians_and_cells():
+    summary = speed.summarise(
+        [
+            {"train": 1.0, "pipeline_100": None},
+            {"train": 9.0, "pipeline_100": None},
+            {"train": 3.0, "pipeline_100": None},
+        ]
+    )
+    assert summary == {"train": {"median": 3.0, "min": 1.0, "max": 9.0}}
+    assert speed._cell("train", summary["train"]) == "3.0 (1.0 to 9.0)" and speed._cell("train", None) == "–"
