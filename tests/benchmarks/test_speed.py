@@ -19,7 +19,7 @@ def test_a_small_system_is_measured_whole(monkeypatch):
 
     monkeypatch.setitem(speed.SYSTEMS, "DigitDiT2DModel", lambda: TINY["DiT"]())
     figures = speed.measure("DigitDiT2DModel")
-    assert (figures["train"], figures["sample_1"], figures["sample_100"], figures["pipeline_100"]) == (4, 2, 200, 200)
+    assert (figures["train"], figures["sample_1"], figures["sample_100"], figures["pipeline_100"]) == (4, 0.2, 20, 200)
     peak = figures["matmul_gflops"] * 1e9
     assert figures["share"] == pytest.approx(3 * figures["mflop"] * 1e6 * 4 / peak)
     assert set(speed.FIGURES) <= set(figures) and figures["memory_gib"] > 0
