@@ -1,5 +1,6 @@
 """Looks at a run from outside, with the averaged weights: a grid of samples, held-out loss, quality, the best."""
 
+import math
 from functools import lru_cache
 from pathlib import Path
 
@@ -144,7 +145,7 @@ def keep_if_best(run: Run, model: DigitUNet2DModel | DigitDiT2DModel, line: dict
         line: what was measured, as in the history.
     """
     measure = "frechet_distance" if has_judge(run) else "validation_loss"
-    if not run.accelerator.is_main_process:
+    if not run.accelerator.is_main_process or not math.isfinite(line[measure]):
         return
     if run.best is not None and measure in run.best and not line[measure] < run.best[measure]:
         return

@@ -1,4 +1,4 @@
-"""The benchmark: peers of the same size, arithmetic by hand, and a page that says what was measured."""
+"""The benchmark: peers of the same size, and arithmetic by hand."""
 
 import pytest
 
@@ -12,7 +12,6 @@ def test_peers_are_of_the_same_size(ours, theirs):
 
 
 def test_a_small_system_is_measured_whole(monkeypatch):
-    monkeypatch.setattr(speed, "SECONDS", 0.01)
     monkeypatch.setattr(speed, "TRAIN_BATCH", 2)
     monkeypatch.setattr(speed, "seconds_per_call", lambda call: (call(), 0.5)[1])
     from ..conftest import TINY

@@ -64,8 +64,10 @@ def test_it_measures_the_average_and_not_the_last_weights(run):
 
 
 def test_the_best_is_kept_and_only_the_best(run):
-    """Losses 3, 2, 4, nan, 1: catches one that keeps the last, and a nan that wins."""
+    """Losses nan, 3, 2, 4, nan, 1: catches one that keeps the last, and a nan that wins or that nothing beats."""
     model = averaged_model(run)
+    keep_if_best(run, model, {"validation_loss": float("nan")})
+    assert run.best is None
     for step, loss in enumerate([3.0, 2.0, 4.0, float("nan"), 1.0], start=1):
         run.step = step
         with torch.no_grad():
