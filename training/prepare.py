@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from ..config import RunConfig, config_to_dict, load_config, run_folder, save_config
 from ..data import ImageData, load_training_data
 from ..models import DigitDiT2DModel, DigitUNet2DModel, build_model
+from ..pipelines.samplers import make_scheduler
 from ..runtime import check_processes, describe_software
 from ..schedulers import DDIMScheduler
 from .checkpoint import (
@@ -51,6 +52,9 @@ FREE_KEYS = {
     "training.gradient_accumulation_steps",
     "training.compile",
     "training.channels_last",
+    "training.num_inference_steps",
+    "training.guidance_scale",
+    "training.sampler",
 }
 
 
@@ -87,6 +91,7 @@ def build_run(config: RunConfig) -> Run:
     model = build_denoiser(config, data)
     scheduler = DDIMScheduler(**config_to_dict(config)["scheduler"])
     check_objective(scheduler, config.objective)
+    make_scheduler(config.training.sampler, scheduler.config)  # refused now, not at the first preview
 
     model.to(accelerator.device, memory_format=torch.channels_last if t.channels_last else torch.preserve_format)
     total_steps = count_steps(config, len(data))

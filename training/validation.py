@@ -13,6 +13,7 @@ from ..models import DigitDiT2DModel, DigitUNet2DModel
 from ..pipelines import ClassConditionedDigitPipeline
 from ..pipelines.drawing import draw_images
 from ..pipelines.images import image_grid, to_uint8
+from ..pipelines.samplers import make_scheduler
 from ..runtime import join_shares, share_of
 from .durable import is_whole, remove_folder, whole_folder
 from .history import loss_by_time, plot_loss
@@ -45,7 +46,7 @@ def make_pipeline(run: Run, model: DigitUNet2DModel | DigitDiT2DModel) -> ClassC
     t = run.config.training
     pipeline = ClassConditionedDigitPipeline(
         model,
-        run.scheduler,
+        make_scheduler(t.sampler, run.scheduler.config),
         id2label=dict(enumerate(run.data.class_names)),
         default_num_inference_steps=t.num_inference_steps,
         default_guidance_scale=t.guidance_scale,

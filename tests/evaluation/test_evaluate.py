@@ -135,7 +135,7 @@ def test_one_seed_is_one_image(small, monkeypatch):
         (["--model", "M", "--sweep-steps", "4", "0"], "--steps: got 0, expected 1 or more"),
         (["--model", "M", "--sweep-steps", "2", "5000"], "5000"),
         (["--model", "M", "--guidance-scale", "nan"], "--guidance-scale: got nan, expected a finite number"),
-        (["--model", "M", "--scheduler", "ddmi"], "--scheduler: got 'ddmi', expected one of ddim"),
+        (["--model", "M", "--scheduler", "ddmi"], "scheduler: got 'ddmi', expected one of ddim"),
         (["--samples", "nothing.npz"], "--samples: no file nothing.npz"),
         (["--samples", "text.npz"], "--samples: text.npz is no .npz with images and labels"),
         (["--samples", "half.npz"], "--samples: half.npz is no .npz with images and labels"),
