@@ -45,7 +45,9 @@ FLAGS = {
 def parse_arguments(argv: Sequence[str] | None) -> tuple[RunConfig, bool]:
     """The config that a command line asks for, and whether to stop after printing the plan."""
     parser = argparse.ArgumentParser(prog="text2digit train", description=__doc__)
-    parser.add_argument("--config", help="a recipe: a YAML file, or the name of one that ships (unet, dit)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--config", help="a recipe: a YAML file, or the name of one that ships (unet, dit)")
+    which.add_argument("--preset", metavar="NAME", help="a recipe that ships, such as five-minutes")
     for flag, (field, help_text) in FLAGS.items():
         spellings = dict.fromkeys([flag, "--" + flag[2:].replace("-", "_")])
         parser.add_argument(*spellings, dest=field, metavar="X", help=f"{help_text} ({field})")
@@ -57,7 +59,9 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[RunConfig, bool]:
     flags = [f"{field}={value}" for field, value in given if value is not None]
     model_type = getattr(arguments, "model.type")
     try:
-        config = load_config(arguments.config or (model_type or "UNet").lower(), [*flags, *arguments.overrides])
+        config = load_config(
+            arguments.preset or arguments.config or (model_type or "UNet").lower(), [*flags, *arguments.overrides]
+        )
     except ValueError as error:
         parser.error(str(error))
     return config, arguments.dry_run

@@ -1,0 +1,225 @@
+"""Quality of recipes at equal compute: `python -m text2digit.benchmarks.quality`.
+
+Every variant is the base recipe with something changed. All may spend the same number of floating-point operations on
+training, so a model that is twice as dear takes half the steps, and a busy machine changes nothing. What is drawn by
+ten UniPC steps without guidance is then measured: guidance hides what a model has not learned.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..config import DataConfig, RunConfig, load_config
+from ..data import load_dataset
+from ..evaluation.judge import Judge, cache_folder, even_labels
+from ..models import build_model
+from ..pipelines import DigitPipeline
+from ..pipelines.drawing import draw_images
+from ..pipelines.images import to_uint8
+from ..runtime import describe_software, keep_freed_memory
+from ..training import prepare_run, train
+from ..training.planning import BACKWARD_FACTOR, flops_per_image
+
+RESULTS = Path(__file__).resolve().parent / "results" / "quality.json"
+README = Path(__file__).resolve().parent / "README.md"
+MARKS = ("<!-- quality -->\n", "<!-- /quality -->\n")
+TRAINING_FLOPS = 9e12
+DRAWN, STEPS = 2000, 10
+
+# What all have in common. Averages are as long as the run allows: an exponential one would be tuned to one length.
+BASE = {
+    "model.type": "UNet",
+    "model.block_out_channels": "[32, 64]",
+    "training.batch_size": "64",
+    "optim.lr": "2e-3",
+    "optim.warmup_steps": "50",
+    "optim.ema": "power",
+    "optim.ema_sigma_rels": "[0.1, 0.05]",
+    "training.guidance_scale": "1.0",
+    "training.sampler": "unipc",
+}
+_DIT = {"model.type": "DiT", "model.block_out_channels": None}
+_WIDE = {**_DIT, "model.num_layers": "4", "model.num_attention_heads": "3", "model.attention_head_dim": "64"}
+_FLOW = {"scheduler.beta_schedule": "flow", "scheduler.prediction_type": "flow_prediction"}
+VARIANTS: dict[str, dict[str, str | None]] = {
+    "base": {},
+    # Size and shape.
+    "width 24, 48": {"model.block_out_channels": "[24, 48]", "model.attention_head_dim": "24"},
+    "width 48, 96": {"model.block_out_channels": "[48, 96]"},
+    "width 32, 96": {"model.block_out_channels": "[32, 96]"},
+    "two blocks a level": {"model.layers_per_block": "2"},
+    "pixels, three levels": {
+        "model.patch_size": "1",
+        "model.block_out_channels": "[16, 32, 64]",
+        "model.attention_levels": "[false, false, true]",
+    },
+    "patches of 4": {"model.patch_size": "4", "model.block_out_channels": "[64, 96]"},
+    "attention in the middle alone": {"model.attention_levels": "[false, false]"},
+    "attention at both levels": {"model.attention_levels": "[true, true]"},
+    "DiT, 6 x 128": {**_DIT},
+    "DiT, 4 x 192": {**_WIDE},
+    "DiT, 6 x 128, Muon": {**_DIT, "optim.optimizer": "muon"},
+    "DiT, 4 x 192, Muon": {**_WIDE, "optim.optimizer": "muon"},
+    # Optimizer.
+    "batch 32": {"training.batch_size": "32"},
+    "batch 128": {"training.batch_size": "128"},
+    "learning rate 1e-3": {"optim.lr": "1e-3"},
+    "learning rate 4e-3": {"optim.lr": "4e-3"},
+    "Muon": {"optim.optimizer": "muon"},
+    "linear decay": {"optim.decay": "linear"},
+    "dropout 0.1": {"model.dropout": "0.1"},
+    # Objective.
+    "epsilon": {"scheduler.prediction_type": "epsilon", "scheduler.rescale_betas_zero_snr": "false"},
+    "sample": {"scheduler.prediction_type": "sample"},
+    "flow": {**_FLOW},
+    "flow, logit-normal times": {**_FLOW, "objective.timesteps": "logit_normal"},
+    "flow, batch 32": {**_FLOW, "training.batch_size": "32"},
+    "flow, batch 32, learning rate 4e-3": {**_FLOW, "training.batch_size": "32", "optim.lr": "4e-3"},
+    "flow, batch 16": {**_FLOW, "training.batch_size": "16"},
+    "flow, batch 32, attention in the middle alone": {
+        **_FLOW,
+        "training.batch_size": "32",
+        "model.attention_levels": "[false, false]",
+    },
+    "stratified times": {"objective.timesteps": "stratified"},
+    "logit-normal times": {"objective.timesteps": "logit_normal"},
+    "min-SNR weight": {"objective.weighting": "min_snr"},
+    "sigmoid weight": {"objective.weighting": "sigmoid"},
+    "label dropout 0.2": {"training.label_dropout": "0.2"},
+}
+
+
+def recipe(variant: str, seed: int, folder: Path) -> tuple[RunConfig, float]:
+    """The config of a variant, and the operations that it spends: a whole number of steps within `TRAINING_FLOPS`."""
+    changes: Mapping[str, str | None] = {**BASE, **VARIANTS[variant]}
+    fixed = {
+        "training.seed": str(seed),
+        "training.output_dir": str(folder),
+        "training.report_to": "none",
+        "data.validation_every": "0",
+        "training.max_train_steps": "1",
+        "training.preview_steps": "1000000",
+        "training.checkpointing_steps": "1000000",
+    }
+    given = [f"{key}={value}" for key, value in {**changes, **fixed}.items() if value is not None]
+    config = load_config(str(changes["model.type"]).lower(), given)
+    flops = (1 + BACKWARD_FACTOR) * flops_per_image(build_model(config.model.type, config.model.options))
+    steps = int(TRAINING_FLOPS / (flops * config.training.batch_size))
+    config = load_config(str(changes["model.type"]).lower(), [*given, f"training.max_train_steps={steps}"])
+    return config, steps * flops * config.training.batch_size
+
+
+def measure(variant: str, seed: int, folder: Path) -> dict[str, Any]:
+    """Train a variant and measure what it draws."""
+    config, flops = recipe(variant, seed, folder)
+    started = time.perf_counter()
+    pipeline = DigitPipeline.from_pretrained(train(prepare_run(config)))
+    trained = time.perf_counter() - started
+    return {
+        "variant": variant,
+        "seed": seed,
+        "parameters": sum(p.numel() for p in pipeline.denoiser.parameters()),
+        "steps": config.training.max_train_steps,
+        "tflop": round(flops / 1e12, 2),
+        "seconds": round(trained),
+        **score(pipeline, config.data, 1.0),
+    }
+
+
+def score(pipeline: DigitPipeline, data: DataConfig, guidance_scale: float) -> dict[str, float]:
+    """The figures of `DRAWN` digits of `STEPS` steps, always of the same noise."""
+    pipeline.set_progress_bar_config(disable=True)
+    labels = even_labels(DRAWN, 10)
+    images = draw_images(
+        pipeline, labels.tolist(), seeds=range(DRAWN), num_inference_steps=STEPS, guidance_scale=guidance_scale
+    )
+    judge = Judge(data, cache=cache_folder())
+    scores = judge.score(torch.from_numpy(to_uint8(images))[:, None], labels, pixels=False)
+    return {name: round(value, 5) for name, value in scores.figures.items()}
+
+
+def run_missing(variants: Sequence[str], seeds: Sequence[int], jobs: int, path: Path) -> list[dict[str, Any]]:
+    """Measure what the file of results has not, `jobs` at a time with one thread each; every result is kept at once."""
+    results = json.loads(path.read_text(encoding="utf-8"))["results"] if path.is_file() else []
+    done = {(each["variant"], each["seed"]) for each in results}
+
+    def run(task: tuple[str, int]) -> dict[str, Any]:
+        command = [sys.executable, "-m", "text2digit.benchmarks.quality", "--measure", task[0], "--seeds", str(task[1])]
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        return json.loads(output.splitlines()[-1])
+
+    tasks = [(variant, seed) for seed in seeds for variant in variants if (variant, seed) not in done]
+    with ThreadPoolExecutor(jobs) as pool:
+        for result in pool.map(run, tasks):
+            results.append(result)
+            shown = {
+                name: result[name] for name in ("variant", "seed", "steps", "seconds", "frechet_distance", "accuracy")
+            }
+            print(json.dumps(shown), flush=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            report = {"training_tflop": TRAINING_FLOPS / 1e12, "drawn": DRAWN, "steps": STEPS, **describe_software()}
+            path.write_text(json.dumps({**report, "results": results}, indent=1) + "\n", encoding="utf-8")
+    return results
+
+
+def table(results: Sequence[Mapping[str, Any]]) -> str:
+    """One line for each variant, the best first: mean over seeds (least to most)."""
+    by_variant: dict[str, list[Mapping[str, Any]]] = {}
+    for each in results:
+        by_variant.setdefault(each["variant"], []).append(each)
+
+    def mean(many: Sequence[Mapping[str, Any]], name: str) -> float:
+        return statistics.mean(each[name] for each in many)
+
+    rows = [
+        "| variant | parameters | steps | seeds | Fréchet distance | accuracy | recall |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for variant, many in sorted(by_variant.items(), key=lambda item: mean(item[1], "frechet_distance")):
+        distances = [each["frechet_distance"] for each in many]
+        spread = f" ({min(distances):.3f} to {max(distances):.3f})" if len(many) > 1 else ""
+        rows.append(
+            f"| {variant} | {many[0]['parameters']:,} | {many[0]['steps']:,} | {len(many)} | "
+            f"{mean(many, 'frechet_distance'):.3f}{spread} | {mean(many, 'accuracy'):.1%} | "
+            f"{mean(many, 'recall'):.3f} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m text2digit.benchmarks.quality", description=__doc__)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="which (all)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1], help="of weights, order and noise (0 1)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes of one thread at a time (%(default)s)")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="file of results, which is gone on with")
+    parser.add_argument("--measure", choices=VARIANTS, help="measure this one in this process, and print JSON")
+    arguments = parser.parse_args(argv)
+    if arguments.measure:
+        keep_freed_memory()  # before the first tensor
+        torch.set_num_threads(1)
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps(measure(arguments.measure, arguments.seeds[0], Path(folder) / "run")))
+        return 0
+    load_dataset(load_config("unet").data, "train")  # a download, where there is one, before two processes start it
+    results = run_missing(arguments.variants, arguments.seeds, arguments.jobs, arguments.out)
+    page = README.read_text(encoding="utf-8")
+    if arguments.out == RESULTS:
+        before, rest = page.split(MARKS[0])
+        README.write_text(before + MARKS[0] + table(results) + MARKS[1] + rest.split(MARKS[1])[1], encoding="utf-8")
+    print(table(results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
