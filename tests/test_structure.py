@@ -17,6 +17,7 @@ LAYERS = [
     {"schedulers"},
     {"pipelines"},
     {"training", "evaluation"},
+    {"sharing"},
     {"gui", "cli", "train_text2digit", "sample_text2digit", "push_to_hub", "benchmarks"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
