@@ -41,7 +41,7 @@ def add_run(folder, measured=True):
     save_config(config, folder / "config.yaml")
     lines = [{"step": 20, "loss": 0.5}, {"step": 30, "loss": 0.2345, "validation_loss": 0.3456}]
     (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    Image.new("L", (8, 8)).save(folder / "loss.png")
+    Image.new("L", (9, 9)).save(folder / "loss.png")
     (folder / "samples").mkdir()
     Image.new("L", (8, 8)).save(folder / "samples" / "step-000030.png")
     (folder / "checkpoint-000030").mkdir()
