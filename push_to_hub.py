@@ -11,7 +11,7 @@ from pathlib import Path
 
 from text2digit.pipelines.loading import find_pipeline_folder
 from text2digit.sharing.tree import Entry, NotTheSameError, build_tree, load_tree_back
-from text2digit.sharing.upload import PushError, Target, check_repo_id, check_target, push_tree
+from text2digit.sharing.upload import Target, check_repo_id, check_target, push_tree
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"nothing was sent; the tree is {arguments.out}" if arguments.out else "nothing was sent")
                 return 0
             pushed = push_tree(tree, entries, target, arguments.message)
-    except (PushError, NotTheSameError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, NotTheSameError) else 2
     print(f"pushed: {pushed.url}\n{pushed.num_files} files were fetched again and are the same, commit {pushed.commit}")

@@ -1,6 +1,7 @@
 """`DigitPipeline`: what every pipeline here shares, above all the one denoising loop."""
 
 import inspect
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +111,58 @@ class DigitPipeline(DiffusionPipeline):
         """diffusers' `load_config`, whose classes are ours or on the list of `allowed.py`."""
         config = super().load_config(pretrained_model_name_or_path, **kwargs)
         return allowed_index(config) if isinstance(config, dict) else config
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        commit_message: str | None = None,
+        private: bool | None = None,
+        token: str | None = None,
+        create_pr: bool = False,
+        revision: str | None = None,
+    ) -> str:
+        """Share the pipeline on the Hub, with code for people without this package and a card.
+
+        The card tells what the pipeline is. How it was trained and what was measured lies in the folder of its run,
+        which `text2digit push --model FOLDER` sends along.
+
+        Args:
+            repo_id: user/name, or a name of the token's user; made if it does not exist.
+            commit_message, private, token, create_pr: as in diffusers' method of this name.
+            revision: a branch, made if it does not exist; None is main.
+
+        Returns:
+            Where the commit can be seen.
+
+        Raises:
+            PushError: the message says why, and what the remote holds now.
+        """
+        # The one import against the order of layers: the method is diffusers', and sharing knows pipelines.
+        from ..sharing.upload import Target, push_folder
+
+        target = Target(repo_id, revision, private, create_pr, token)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return push_folder(Path(folder), target, commit_message).url
+
+    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """Save, as diffusers' `save_pretrained` does, in safetensors.
+
+        Args:
+            save_directory: a folder, made if it does not exist.
+            push_to_hub: also share it, as `repo_id` among the `kwargs` or else by the folder's name.
+            kwargs: of diffusers' method (`variant`, `max_shard_size`) and of `push_to_hub`.
+
+        Raises:
+            ValueError: `safe_serialization=False`, which would write pickles.
+        """
+        if not kwargs.get("safe_serialization", True):
+            raise ValueError("safe_serialization: got False, expected True or nothing: the alternative is a pickle.")
+        names = ("repo_id", "commit_message", "private", "token", "create_pr", "revision")
+        sharing = {name: kwargs.pop(name) for name in names if name in kwargs}
+        super().save_pretrained(save_directory, **kwargs)
+        if push_to_hub:
+            self.push_to_hub(sharing.pop("repo_id", Path(save_directory).name), **sharing)
 
     @property
     def guidance_scale(self) -> float:

@@ -28,7 +28,7 @@ COMPONENT_FILES = {
 }
 # What finds, checks and uploads folders: of the package alone. Without it diffusers' own methods do the loading.
 LEFT_OUT_MODULES = {f"{PACKAGE}.pipelines.loading", f"{PACKAGE}.pipelines.allowed"}
-LEFT_OUT = {"from_pretrained", "load_config", "push_to_hub", "_subclasses"}
+LEFT_OUT = {"from_pretrained", "load_config", "save_pretrained", "push_to_hub", "_subclasses"}
 # A pipeline names the classes of its models for type checkers only; their code lies in another file.
 STAND_INS = {f"{PACKAGE}.models": ("from diffusers import ModelMixin", "ModelMixin")}
 

@@ -39,7 +39,7 @@ class Entry:
     sha256: str
 
 
-class NotTheSameError(RuntimeError):
+class NotTheSameError(ValueError):
     """A tree that does not load back as it should."""
 
 

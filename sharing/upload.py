@@ -42,7 +42,7 @@ HARMLESS = {".gitattributes", "README.md", "LICENSE"}
 Result = TypeVar("Result")
 
 
-class PushError(RuntimeError):
+class PushError(OSError):
     """A push that did not succeed; the message says why, what the remote holds now, and what to do."""
 
 
