@@ -145,22 +145,32 @@ class DigitPipeline(DiffusionPipeline):
             self.save_pretrained(folder)
             return push_folder(Path(folder), target, commit_message).url
 
-    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> None:
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        safe_serialization: bool = True,
+        variant: str | None = None,
+        *,
+        push_to_hub: bool = False,
+        **kwargs: Any,
+    ) -> None:
         """Save, as diffusers' `save_pretrained` does, in safetensors.
 
         Args:
             save_directory: a folder, made if it does not exist.
+            safe_serialization: True; False would write pickles.
+            variant: part of the weights' file name, such as "fp16".
             push_to_hub: also share it, as `repo_id` among the `kwargs` or else by the folder's name.
-            kwargs: of diffusers' method (`variant`, `max_shard_size`) and of `push_to_hub`.
+            kwargs: of diffusers' method (`max_shard_size`) and of `push_to_hub`.
 
         Raises:
-            ValueError: `safe_serialization=False`, which would write pickles.
+            ValueError: `safe_serialization=False`.
         """
-        if not kwargs.get("safe_serialization", True):
+        if not safe_serialization:
             raise ValueError("safe_serialization: got False, expected True or nothing: the alternative is a pickle.")
         names = ("repo_id", "commit_message", "private", "token", "create_pr", "revision")
         sharing = {name: kwargs.pop(name) for name in names if name in kwargs}
-        super().save_pretrained(save_directory, **kwargs)
+        super().save_pretrained(save_directory, variant=variant, **kwargs)
         if push_to_hub:
             self.push_to_hub(sharing.pop("repo_id", Path(save_directory).name), **sharing)
 

@@ -28,6 +28,7 @@ RUN_FILES = ("history.jsonl", "run.json", "loss.png", "samples.png")
 REPORT_FOLDER = Path(REPORT_NAME).parent.name
 REPORT_PATTERNS = ("*.json", "*.md", "*.png")
 RECIPE_NAME = "recipe.yaml"
+WHERE_IT_WAS = "_name_or_path"  # diffusers keeps it in what it saves
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,13 +67,14 @@ def build_tree(source: Path, folder: Path, repo_id: str) -> list[Entry]:
         (folder / name).mkdir()
         for pattern in COMPONENT_PATTERNS:
             for path in sorted((source / name).glob(pattern)):
-                shutil.copyfile(path, folder / name / path.name)
+                _copy(path, folder / name / path.name)
         if class_name in COMPONENT_FILES and checked[name][0] != "diffusers":
             checked[name] = [COMPONENT_FILES[class_name], class_name]
             _write(folder / name / f"{COMPONENT_FILES[class_name]}.py", component_code(class_name))
     pipeline_name = checked["_class_name"]
     _write(folder / f"{PIPELINE_FILE}.py", component_code(pipeline_name))
     checked = {**checked, "_class_name": [PIPELINE_FILE, pipeline_name]}
+    checked.pop(WHERE_IT_WAS, None)
     _write(folder / INDEX_NAME, json.dumps(dict(sorted(checked.items())), indent=2) + "\n")
     _copy_run(source, folder)
     make_card(folder, repo_id).save(folder / "README.md")
@@ -85,6 +87,16 @@ def _components(index: Mapping[str, Any]) -> dict[str, list[str]]:
         for name, value in index.items()
         if isinstance(value, list) and len(value) == 2 and isinstance(value[1], str) and name != "_class_name"
     }
+
+
+def _copy(path: Path, to: Path) -> None:
+    """Copy a file; a configuration without the folder that it was loaded from, which is nobody's business."""
+    config = json.loads(path.read_text(encoding="utf-8")) if path.name.endswith("config.json") else {}
+    if WHERE_IT_WAS in config:
+        config.pop(WHERE_IT_WAS)
+        _write(to, json.dumps(config, indent=2) + "\n")
+    else:
+        shutil.copyfile(path, to)
 
 
 def _copy_run(source: Path, folder: Path) -> None:

@@ -134,6 +134,12 @@ def test_pickles_are_never_opened(saved, tmp_path, arguments):
     assert not (tmp_path / "trap").exists()
 
 
+def test_pickles_are_not_written(pipeline, tmp_path):
+    with pytest.raises(ValueError, match="safe_serialization: got False"):
+        pipeline.save_pretrained(tmp_path / "x", False)
+    assert not (tmp_path / "x").exists()
+
+
 def test_custom_pipelines_are_refused(saved):
     with pytest.raises(ValueError, match="custom_pipeline: got 'user/other', but DigitPipeline runs no code"):
         DigitPipeline.from_pretrained(saved, custom_pipeline="user/other")

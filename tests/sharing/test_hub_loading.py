@@ -221,4 +221,5 @@ pipe.save_pretrained(folder + "/saved-here", push_to_hub=True, private=True)
     for name in ("ada/memory", "ada/saved-here"):
         assert {"pipeline.py", "README.md", "denoiser/unet_digit.py"} <= set(hub.repositories[name].head)
         assert load(name).result == [*OURS, expected]
+        assert not [n for n, content in hub.repositories[name].head.items() if str(model).encode() in content]
     assert hub.repositories["ada/saved-here"].private
