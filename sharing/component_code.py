@@ -1,8 +1,8 @@
 """Source code that travels beside the weights, for people without this package.
 
 diffusers loads a component's class from one file in the component's folder, and from the Hub it fetches that file
-alone. So each file here is one of our modules after all of ours that it imports: made from the source text that is
-installed, comments and docstrings included, and the same bytes each time.
+alone. So each file here is one of our modules after what it needs of those that it imports: made from the source text
+that is installed, comments and docstrings included, and the same bytes each time.
 """
 
 import ast
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import cast
+
+from diffusers import DiffusionPipeline
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "text2digit"
@@ -75,7 +77,7 @@ def component_code(class_name: str) -> str:
 
 
 def _gather(module_name: str) -> list[_Module]:
-    """A module after all of ours that it imports, each once: the order in which Python would run them."""
+    """A module after all of ours that it imports, each once and cut down to what is needed of it."""
     gathered: dict[str, _Module] = {}
 
     def visit(name: str) -> None:
@@ -84,14 +86,26 @@ def _gather(module_name: str) -> list[_Module]:
         module = _take_apart(name)
         for wanted, _ in module.own_imports:
             visit(wanted)
-        gathered[name] = module
+        gathered[name] = module  # after what it imports: the order in which Python would run them
 
     visit(module_name)
-    return list(gathered.values())
+    needed: dict[str, set[str]] = {name: set() for name in gathered}
+    needed[module_name] = _defined(gathered[module_name].body)
+    kept: list[_Module] = []
+    for module in reversed(list(gathered.values())):  # who imports comes before what is imported
+        module.body = _cut_down(module.body, needed[module.name])
+        asked = _used(ast.parse(module.body)) | needed[module.name]
+        for wanted, names in module.own_imports:
+            needed.setdefault(wanted, set()).update(asked & set(names))
+        if module.body:
+            kept.append(module)
+    return kept[::-1]
 
 
 def _take_apart(name: str) -> _Module:
-    text = ROOT.joinpath(*name.split(".")[1:]).with_suffix(".py").read_text(encoding="utf-8")
+    place = ROOT.joinpath(*name.split(".")[1:])
+    path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    text = path.read_text(encoding="utf-8")
     tree = ast.parse(text)
     docstring = ast.get_docstring(tree)
     dropped = set(_lines_of(tree.body[0])) if docstring else set()
@@ -99,7 +113,9 @@ def _take_apart(name: str) -> _Module:
     own_imports = []
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.level:
-            own_imports.append((_absolute(name, node), [alias.name for alias in node.names]))
+            package = name if place.is_dir() else name.rpartition(".")[0]
+            base = package.split(".")[: len(package.split(".")) - node.level + 1]
+            own_imports.append((".".join([*base, *filter(None, [node.module])]), [alias.name for alias in node.names]))
         elif isinstance(node, ast.Import | ast.ImportFrom):
             imports.append(node)
         else:
@@ -108,12 +124,40 @@ def _take_apart(name: str) -> _Module:
     for inner in ast.walk(tree):
         if isinstance(inner, ast.FunctionDef) and inner.name in LEFT_OUT:
             dropped.update(_lines_of(inner))
-    body = "\n".join(line for number, line in enumerate(text.splitlines(), 1) if number not in dropped)
-    # What is left out leaves its empty lines behind.
-    body = re.sub(r"\n{3,}(?= )", "\n\n", re.sub(r"\n{4,}", "\n\n\n", body)).strip("\n")
-    if any(isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(ast.parse(body))):
-        raise ValueError(f"{name}: imports from the package inside a function, which cannot travel; move it up.")
-    return _Module(name, docstring or "", imports, own_imports, body)
+    return _Module(name, docstring or "", imports, own_imports, _without(text, dropped))
+
+
+def _cut_down(body: str, needed: set[str]) -> str:
+    """The definitions that are needed, and those that they need in turn; comments stay with what they stand above."""
+    tree, lines = ast.parse(body), body.splitlines()
+    homes = {name: node for node in tree.body for name in _names_of(node)}
+    open_names, kept = list(needed & set(homes)), set()
+    while open_names:
+        node = homes[open_names.pop()]
+        if node not in kept:
+            kept.add(node)
+            open_names += _used(node) & set(homes)
+    dropped: set[int] = set()
+    for node in tree.body:
+        if node not in kept:
+            span = _lines_of(node)
+            first = span.start
+            while first > 1 and lines[first - 2].startswith("#"):
+                first -= 1
+            dropped.update(range(first, span.stop))
+    return _without(body, dropped)
+
+
+def _without(text: str, dropped: set[int]) -> str:
+    """Text without some of its lines, nor the empty lines that they leave behind."""
+    kept = "\n".join(line for number, line in enumerate(text.splitlines(), 1) if number not in dropped)
+    return re.sub(r"\n{3,}(?= )", "\n\n", re.sub(r"\n{4,}", "\n\n\n", kept)).strip("\n")
+
+
+def _used(tree: ast.AST) -> set[str]:
+    """Names that code mentions, also as text, which annotations may be."""
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return names | {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
 
 
 def _chapter(module: _Module) -> str:
@@ -127,28 +171,28 @@ def _lines_of(node: ast.stmt) -> range:
     return range(first, (node.end_lineno or first) + 1)
 
 
-def _absolute(name: str, node: ast.ImportFrom) -> str:
-    base = name.split(".")[: -node.level]
-    return ".".join([*base, *filter(None, [node.module])])
-
-
 def _check_names(modules: list[_Module]) -> None:
-    """Two modules that define the same name at their top would overwrite each other's."""
+    """Refuse what cannot be joined: a name that two modules define, and an import of ours inside a function."""
     home: dict[str, str] = {}
     for module in modules:
+        if any(isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(ast.parse(module.body))):
+            raise ValueError(f"{module.name}: imports from the package in a function, which cannot travel; move it up.")
         for name in _defined(module.body):
             if home.setdefault(name, module.name) != module.name:
                 raise ValueError(f"{name}: is defined in {home[name]} and in {module.name}; rename one of them.")
 
 
 def _defined(body: str) -> set[str]:
-    names = set()
-    for node in ast.parse(body).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.add(node.name)
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        names.update(target.id for target in targets if isinstance(target, ast.Name))
-    return names
+    return {name for node in ast.parse(body).body for name in _names_of(node)}
+
+
+def _names_of(node: ast.stmt) -> list[str]:
+    """What a statement at the top of a module defines."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    named = [target for target in targets if isinstance(target, ast.Name | ast.Tuple)]
+    return [name.id for target in named for name in ast.walk(target) if isinstance(name, ast.Name)]
 
 
 def _stand_ins(modules: list[_Module]) -> tuple[list[ast.Import | ast.ImportFrom], list[str]]:
@@ -167,9 +211,10 @@ def _stand_ins(modules: list[_Module]) -> tuple[list[ast.Import | ast.ImportFrom
 def _merge_imports(nodes: list[ast.Import | ast.ImportFrom], body: str) -> str:
     """Imports of the names that the body uses: each module once, a line each, the standard library first."""
     names: dict[str, set[str]] = {}  # by the beginning of the line
+    used = _used(ast.parse(body))
     for node in nodes:
         for alias in node.names:
-            if re.search(rf"\b{(alias.asname or alias.name).split('.')[0]}\b", body):
+            if (alias.asname or alias.name).split(".")[0] in used:
                 start = "import" if isinstance(node, ast.Import) else f"from {node.module} import"
                 names.setdefault(start, set()).add(ast.unparse(alias))
     whole = [f"import {name}" for name in sorted(names.pop("import", ()))]
@@ -182,5 +227,5 @@ def _merge_imports(nodes: list[ast.Import | ast.ImportFrom], body: str) -> str:
 def _base_pipelines(class_name: str) -> list[str]:
     """Names of the pipelines of ours that a pipeline derives from."""
     chosen = getattr(import_module(PACKAGE), class_name)
-    bases = [c for c in inspect.getmro(chosen)[1:] if c.__module__.startswith(f"{PACKAGE}.pipelines")]
-    return [c.__name__ for c in bases]
+    bases = [c for c in inspect.getmro(chosen)[1:] if issubclass(c, DiffusionPipeline)]
+    return [c.__name__ for c in bases if c.__module__.startswith(PACKAGE)]

@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import inspect
+import sys
 
 import pytest
 
@@ -29,11 +30,7 @@ def test_imports_reach_libraries_alone(codes, name):
             libraries.add(node.module.split(".")[0])
         elif isinstance(node, ast.Import):
             libraries |= {alias.name.split(".")[0] for alias in node.names}
-    assert libraries - {"collections", "dataclasses", "inspect", "math", "numbers", "re", "typing"} <= {
-        "torch",
-        "diffusers",
-        "transformers",
-    }
+    assert libraries - sys.stdlib_module_names <= {"torch", "diffusers", "transformers", "numpy"}
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -65,6 +62,21 @@ def test_what_belongs_to_the_package_stays_there(codes):
     for name in PIPELINES:
         methods = {node.name for node in ast.walk(ast.parse(codes[name])) if isinstance(node, ast.FunctionDef)}
         assert not methods & LEFT_OUT
+
+
+def test_only_what_is_needed_travels(codes):
+    """A module that a pipeline takes one function of brings no more, so no library that only the rest wants."""
+    parts = (
+        "A = 1",
+        "# about b\ndef b():\n    return A",
+        "# about c\ndef c():\n    return d()",
+        "def d():\n    return 2",
+    )
+    body = "\n\n\n".join(parts)
+    assert module._cut_down(body, {"b"}) == "\n\n\n".join(parts[:2])
+    assert module._cut_down(body, {"c"}) == "\n\n\n".join(parts[2:])
+    assert module._cut_down(body, set()) == ""
+    assert "GroupNorm" not in codes["DigitDiT2DModel"] and "sincos_position" not in codes["DigitUNet2DModel"]
 
 
 def test_two_modules_with_one_name_are_refused(monkeypatch):
