@@ -9,6 +9,8 @@ VERBS = {
     "train": ("text2digit.train_text2digit", "train a denoiser"),
     "ema": ("text2digit.training.posthoc", "average a run's weights over another length"),
     "sample": ("text2digit.sample_text2digit", "draw digits"),
+    "info": ("text2digit.sharing.info", "tell what a model is"),
+    "push": ("text2digit.push_to_hub", "share a pipeline on the Hub"),
     "evaluate": ("text2digit.evaluation.evaluate", "measure a model, drawn digits, or real ones"),
 }
 

@@ -6,7 +6,7 @@ from setuptools import setup
 
 ROOT = Path(__file__).parent
 
-PACKAGES = ["benchmarks", "data", "evaluation", "models", "pipelines", "schedulers", "training"]
+PACKAGES = ["benchmarks", "data", "evaluation", "models", "pipelines", "schedulers", "sharing", "training"]
 WEIGHTS = ["*.json", "*.md", "*.png", "*.yaml", "*.jsonl", "*.safetensors"]
 
 TEST = ["pytest>=8", "hypothesis>=6", "scipy>=1.11", "torchmetrics>=1.4", "setuptools>=77", "wheel"]

@@ -9,8 +9,9 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Offl
 
 SHIPPED_FOLDER = Path(__file__).resolve().parent.parent / "pretrained"
 INDEX_NAME = "model_index.json"
-# All that a pipeline is made of: configurations, vocabularies and safetensors. No code, and nothing that can hold it.
-HUB_PATTERNS = ("*.json", "*.txt", "*.safetensors")
+# All that a pipeline is made of, and what `text2digit info` reads: configurations, vocabularies, figures, safetensors.
+# No code, and nothing that can hold it.
+HUB_PATTERNS = ("*.json", "*.jsonl", "*.txt", "*.yaml", "*.safetensors")
 HUB_ARGUMENTS = ("revision", "cache_dir", "token", "local_files_only", "force_download")
 
 

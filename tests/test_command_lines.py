@@ -97,7 +97,7 @@ def test_verbs(capsys):
 
 def test_training_flags_are_spellings_of_fields():
     """Dashes, diffusers' underscores, the toy's words, and any field by its dotted name."""
-    config, dry_run = parse_arguments(
+    config, arguments = parse_arguments(
         [
             "--config",
             "unet",
@@ -114,7 +114,7 @@ def test_training_flags_are_spellings_of_fields():
         ]
     )
     assert (config.training.batch_size, config.training.epochs, config.optim.lr) == (7, 3, 1e-4)
-    assert (config.optim.ema_decay, config.training.output_dir, dry_run) == (0.5, "x", True)
+    assert (config.optim.ema_decay, config.training.output_dir, arguments.dry_run) == (0.5, "x", True)
     assert parse_arguments(["--model-type", "DiT"])[0].model.type == "DiT"
     assert parse_arguments([])[0].model.type == "UNet"
     for flag, (field, _) in FLAGS.items():

@@ -130,7 +130,8 @@ def test_a_hub_name_is_looked_for_on_the_hub(monkeypatch, tmp_path):
         "text2digit.pipelines.loading.snapshot_download", lambda name, **k: asked.update(name=name, **k) or tmp_path
     )
     assert find_pipeline_folder("user/digits", {"revision": "v1"}) == tmp_path
-    assert asked == {"name": "user/digits", "revision": "v1", "allow_patterns": ["*.json", "*.txt", "*.safetensors"]}
+    patterns = ["*.json", "*.jsonl", "*.txt", "*.yaml", "*.safetensors"]
+    assert asked == {"name": "user/digits", "revision": "v1", "allow_patterns": patterns}
 
 
 # --- devices ---------------------------------------------------------------------------------------------------------

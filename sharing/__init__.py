@@ -1,0 +1,1 @@
+"""Models for others: a card, code that travels with the weights, a checked upload, and `text2digit info`."""

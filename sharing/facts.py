@@ -1,0 +1,144 @@
+"""What a pipeline's folder tells about itself, without a weight being read: only the headers of safetensors are."""
+
+import json
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..config import RunConfig, load_config
+from ..evaluation.classifier import weights_sha256
+from ..pipelines.allowed import allowed_index
+from ..pipelines.loading import INDEX_NAME
+from ..training.history import read_history
+
+CONFIG_NAME, HISTORY_NAME, SESSIONS_NAME, REPORT_NAME = (
+    "config.yaml",
+    "history.jsonl",
+    "run.json",
+    "evaluation/report.json",
+)
+# No header of ours comes near it; a file that claims more is damaged, or made to fill the memory.
+LARGEST_HEADER = 100_000_000
+
+
+@dataclass(frozen=True)
+class Component:
+    """A part of a pipeline.
+
+    Attributes:
+        module, class_name: as the index has them, for our own classes where they really live.
+        config: what was saved beside it; empty for a tokenizer.
+        parameters, size: number of weights, and bytes of all its safetensors; 0 for what has none.
+        dtypes: of the weights, as safetensors names them.
+    """
+
+    module: str
+    class_name: str
+    config: dict[str, Any]
+    parameters: int
+    size: int
+    dtypes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that is known of a pipeline.
+
+    Attributes:
+        class_name: of the pipeline.
+        components: by name; absent ones are left out.
+        settings: what the index holds besides: defaults of a call, names of classes.
+        run: the config of its training, or None.
+        history: lines of the training, oldest first; none is an empty list.
+        sessions: of the training: versions, devices, times.
+        report: what `text2digit evaluate` wrote, if it measured these very weights; or None.
+    """
+
+    class_name: str
+    components: dict[str, Component]
+    settings: dict[str, Any]
+    run: RunConfig | None
+    history: list[dict[str, Any]]
+    sessions: list[dict[str, Any]]
+    report: dict[str, Any] | None
+
+    @property
+    def denoiser(self) -> Component:
+        """The part that was trained."""
+        return self.components["denoiser"]
+
+    def last(self, name: str) -> Any:
+        """The newest value of a figure in the history; None if there is none."""
+        return next((line[name] for line in reversed(self.history) if line.get(name) is not None), None)
+
+
+def read_facts(folder: Path) -> Facts:
+    """Read a pipeline's folder.
+
+    Raises:
+        ValueError: the index names a class that is not allowed or no denoiser, or a file cannot be read.
+    """
+    index = allowed_index(json.loads((folder / INDEX_NAME).read_text(encoding="utf-8")))
+    parts = {name: value for name, value in index.items() if _is_component(name, value)}
+    if "denoiser" not in parts:
+        raise ValueError(f"{folder / INDEX_NAME}: has no denoiser, so it is no pipeline of this package.")
+    settings = {name: value for name, value in index.items() if not name.startswith("_") and name not in parts}
+    sessions = folder / SESSIONS_NAME
+    return Facts(
+        class_name=index["_class_name"],
+        components={name: _component(folder / name, *value) for name, value in parts.items() if value[1] is not None},
+        settings=settings,
+        run=load_config(folder / CONFIG_NAME) if (folder / CONFIG_NAME).is_file() else None,
+        history=read_history(folder / HISTORY_NAME),
+        sessions=json.loads(sessions.read_text(encoding="utf-8"))["sessions"] if sessions.is_file() else [],
+        report=read_report(folder),
+    )
+
+
+def read_report(folder: Path) -> dict[str, Any] | None:
+    """The evaluation of a folder's weights; None if there is none, or if it was made of other weights."""
+    path = folder / REPORT_NAME
+    if not path.is_file():
+        return None
+    report = json.loads(path.read_text(encoding="utf-8"))
+    same = report.get("settings", {}).get("model_sha256") == weights_sha256(folder / "denoiser")
+    return report if same else None
+
+
+def _is_component(name: str, value: Any) -> bool:
+    return not name.startswith("_") and isinstance(value, list) and len(value) == 2
+
+
+def _component(folder: Path, module: str, class_name: str) -> Component:
+    configs = [path for path in (folder / "config.json", folder / "scheduler_config.json") if path.is_file()]
+    config = json.loads(configs[0].read_text(encoding="utf-8")) if configs else {}
+    weights = sorted(folder.glob("*.safetensors"))
+    tensors = [tensor for path in weights for tensor in safetensors_header(path).values()]
+    return Component(
+        module=module,
+        class_name=class_name,
+        config={name: value for name, value in config.items() if not name.startswith("_")},
+        parameters=sum(math.prod(tensor["shape"]) for tensor in tensors),
+        size=sum(path.stat().st_size for path in weights),
+        dtypes=tuple(sorted({tensor["dtype"] for tensor in tensors})),
+    )
+
+
+def safetensors_header(path: Path) -> dict[str, dict[str, Any]]:
+    """Dtype and shape of each tensor in a file.
+
+    Raises:
+        ValueError: it is no safetensors file.
+    """
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        if not 2 <= length <= LARGEST_HEADER:
+            raise ValueError(f"{path}: is no safetensors file; its header would have {length:,} bytes.")
+        try:
+            header = json.loads(file.read(length))
+        except ValueError as error:
+            raise ValueError(f"{path}: is no safetensors file; its header is unreadable ({error}).") from error
+    return {name: tensor for name, tensor in header.items() if name != "__metadata__"}

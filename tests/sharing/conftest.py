@@ -1,0 +1,113 @@
+"""A Hub on loopback, a client of it in one process for all tests, and a tiny model with all that a run leaves."""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+from text2digit import ClassConditionedDigitPipeline, DDIMScheduler
+from text2digit.config import load_config, save_config
+from text2digit.data.datasets import DIGIT_NAMES
+from text2digit.evaluation.classifier import weights_sha256
+from text2digit.sharing.tree import build_tree
+
+from ..conftest import TINY, randomize
+from .client import Client
+from .hub_server import Hub
+
+PUSH = """
+from pathlib import Path
+from text2digit.sharing.tree import list_tree
+from text2digit.sharing.upload import Target, check_target, push_tree
+target = check_target(Target(**target))
+pushed = push_tree(Path(tree), list_tree(Path(tree)), target)
+result = {"commit": pushed.commit, "url": pushed.url, "files": pushed.num_files}
+"""
+
+
+def save_model(folder, model_type="UNet", seed=0):
+    """A tiny pipeline with random weights, as `save_pretrained` leaves it."""
+    scheduler = DDIMScheduler(prediction_type="v_prediction", timestep_spacing="trailing", clip_sample=False)
+    model = randomize(TINY[model_type](), seed)
+    ClassConditionedDigitPipeline(model, scheduler, id2label=dict(enumerate(DIGIT_NAMES))).save_pretrained(folder)
+    return folder
+
+
+def add_run(folder, measured=True):
+    """What training and `text2digit evaluate` would leave beside it."""
+    config = load_config("unet", [f"training.output_dir={folder}", "data.data_dir=/secret/place", "optim.lr=0.002"])
+    save_config(config, folder / "config.yaml")
+    lines = [{"step": 20, "loss": 0.5}, {"step": 30, "loss": 0.2345, "validation_loss": 0.3456}]
+    (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    Image.new("L", (9, 9)).save(folder / "loss.png")
+    (folder / "samples").mkdir()
+    Image.new("L", (8, 8)).save(folder / "samples" / "step-000030.png")
+    (folder / "checkpoint-000030").mkdir()
+    (folder / "checkpoint-000030" / "state.json").write_text("{}")
+    sha256 = weights_sha256(folder / "denoiser") if measured else "0" * 64
+    settings = {"model": "mine", "model_sha256": sha256, "scheduler": "text2digit.DDIMScheduler", "steps": 10}
+    entry = {"n": 2000, "mean": {"frechet_distance": 1.2345678, "accuracy": 0.875}}
+    entry["spread"] = dict.fromkeys(entry["mean"])
+    report = {
+        "settings": {**settings, "guidance_scale": 2.0, "seeds": [0]},
+        "dataset": "mnist",
+        "sets": {"mine": entry},
+    }
+    (folder / "evaluation").mkdir()
+    (folder / "evaluation" / "report.json").write_text(json.dumps(report))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """A run's folder, measured."""
+    return add_run(save_model(tmp_path_factory.mktemp("model") / "mine"))
+
+
+@pytest.fixture(scope="session")
+def built(model, tmp_path_factory):
+    """The tree of `model`; not to be changed."""
+    folder = tmp_path_factory.mktemp("tree") / "tree"
+    return SimpleNamespace(folder=folder, entries=build_tree(model, folder, "ada/digits"))
+
+
+@pytest.fixture
+def tree(built, tmp_path):
+    """A copy of the tree, to change."""
+    return shutil.copytree(built.folder, tmp_path / "tree")
+
+
+@pytest.fixture(scope="session")
+def hub():
+    with Hub() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def no_faults_are_left(request):
+    yield
+    if "hub" in request.fixturenames:
+        server = request.getfixturevalue("hub")
+        server.faults.clear()
+        server.requests.clear()
+        server.chunk_size = None
+
+
+@pytest.fixture(scope="session")
+def client(hub, tmp_path_factory):
+    process = Client(hub, tmp_path_factory.mktemp("client"))
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def push(client, built):
+    """Push a tree, by default the one of `model`, to ada's repository of a name."""
+
+    def call(name, folder=None, token="hf_SECRETwrite", **target):
+        target = {"repo_id": name if "/" in name else f"ada/{name}", **target}
+        return client.run(PUSH, token=token, tree=str(folder or built.folder), target=target)
+
+    return call

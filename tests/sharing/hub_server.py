@@ -1,0 +1,372 @@
+"""A small Hub on loopback: what huggingface_hub asks of the real one, faults on demand, and everything in memory.
+
+Written after the requests of huggingface_hub 2.4 (its `hf_api.py`, `_commit_api.py`, `lfs.py`, `file_download.py`).
+"""
+
+import base64
+import hashlib
+import json
+import re
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlsplit
+
+Files = dict[str, bytes]
+
+
+@dataclass
+class Fault:
+    """What goes wrong at requests whose "METHOD /path" matches, the next `times` times.
+
+    `action`: an HTTP status; "cut" closes the connection within the request's body; "lost" does what was asked and
+    closes the connection in place of an answer; "hang" never answers; "garble" answers with a byte changed.
+    """
+
+    pattern: str
+    action: int | str
+    times: int = 1
+
+
+@dataclass
+class Repository:
+    """A repository: each commit is all its files."""
+
+    private: bool = False
+    commits: dict[str, Files] = field(default_factory=dict)
+    refs: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.commit("main", {".gitattributes": b"*.safetensors filter=lfs\n"})
+
+    def commit(self, ref: str, files: Files) -> str:
+        content = repr((ref, len(self.commits), sorted((n, hashlib.sha1(b).hexdigest()) for n, b in files.items())))
+        sha = hashlib.sha1(content.encode()).hexdigest()
+        self.commits[sha] = dict(files)
+        self.refs[ref] = sha
+        return sha
+
+    def resolve(self, revision: str) -> str | None:
+        return self.refs.get(revision) or (revision if revision in self.commits else None)
+
+    @property
+    def head(self) -> Files:
+        return self.commits[self.refs["main"]]
+
+
+class Hub:
+    """The server; use as a context manager.
+
+    Attributes:
+        url: for HF_ENDPOINT.
+        tokens: token to user, role and organizations.
+        repositories: by name.
+        faults: to come.
+        requests: "METHOD /path" of all that was asked.
+        hanging: set when a request has begun to hang.
+        chunk_size: of multi-part uploads, in bytes; None is uploads in one part.
+    """
+
+    def __init__(self):
+        self.tokens = {
+            "hf_SECRETwrite": {"name": "ada", "role": "write", "orgs": ["lab"]},
+            "hf_SECRETread": {"name": "ada", "role": "read", "orgs": []},
+            "hf_SECRETbob": {"name": "bob", "role": "write", "orgs": []},
+        }
+        self.repositories: dict[str, Repository] = {}
+        self.objects: Files = {}
+        self.parts: dict[str, Files] = {}
+        self.faults: list[Fault] = []
+        self.requests: list[str] = []
+        self.hanging, self.released = threading.Event(), threading.Event()
+        self.chunk_size: int | None = None
+        self.lock = threading.Lock()
+
+    def __enter__(self):
+        hub = self
+
+        class Bound(Handler):
+            pass
+
+        Bound.hub = hub
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Bound)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.released.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+    def count(self, pattern: str) -> int:
+        """How many requests matched."""
+        return sum(bool(re.search(pattern, request)) for request in self.requests)
+
+
+class Problem(Exception):
+    def __init__(self, status, message, code=None, told=None):
+        self.status, self.message, self.code, self.told = status, message, code, told
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request."""
+
+    hub: Hub
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        self._handle()
+
+    do_POST = do_PUT = do_HEAD = do_GET
+
+    def _handle(self):
+        self.path_only = unquote(urlsplit(self.path).path)
+        request = f"{self.command} {self.path_only}"
+        fault = None
+        with self.hub.lock:
+            self.hub.requests.append(request)
+            for candidate in self.hub.faults:
+                if candidate.times > 0 and re.search(candidate.pattern, request):
+                    candidate.times -= 1
+                    fault = candidate.action
+                    break
+        length = int(self.headers.get("Content-Length") or 0)
+        if fault == "cut":
+            self.rfile.read(length // 2)
+            return self._drop()
+        self.body = self._read_body(length)
+        if fault == "hang":
+            self.hub.hanging.set()
+            self.hub.released.wait(60)
+            return self._drop()
+        try:
+            if isinstance(fault, int):
+                # Some servers repeat what they were sent; no message may tell the token for all that.
+                raise Problem(fault, f"status {fault} on purpose", told=self.headers.get("Authorization"))
+            with self.hub.lock:
+                status, headers, content = self._route()
+            if fault == "garble":
+                content = content[:-1] + bytes([content[-1] ^ 1])
+        except Problem as problem:
+            status, content = problem.status, json.dumps({"error": f"{problem.message} {problem.told or ''}"}).encode()
+            headers = {"X-Error-Message": problem.message, **({"X-Error-Code": problem.code} if problem.code else {})}
+        if fault == "lost":
+            return self._drop()
+        self.send_response(status)
+        headers.setdefault("Content-Length", str(len(content)))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def _read_body(self, length):
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(length)
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
+    def _drop(self):
+        self.close_connection = True
+        self.connection.close()
+
+    # --- what there is ------------------------------------------------------------------------------------------------
+
+    def _route(self):
+        path = self.path_only
+        for pattern, name in ROUTES:
+            if found := re.fullmatch(pattern, f"{self.command} {path}"):
+                return getattr(self, name)(**found.groupdict())
+        raise Problem(404, f"no such route: {self.command} {path}")
+
+    def _json(self, content, status=200):
+        return status, {"Content-Type": "application/json"}, json.dumps(content).encode()
+
+    def _user(self):
+        header = self.headers.get("Authorization")
+        if header is None:
+            return None
+        user = self.hub.tokens.get(header.removeprefix("Bearer "))
+        if user is None:
+            raise Problem(401, "Invalid credentials in Authorization header")
+        return user
+
+    def _owns(self, name):
+        user = self._user()
+        return user is not None and name.split("/")[0] in (user["name"], *user["orgs"])
+
+    def _repository(self, name, write=False):
+        repository = self.hub.repositories.get(name)
+        owns = self._owns(name)
+        if repository is None or (repository.private and not owns):
+            raise Problem(404 if self._user() else 401, "Repository not found", "RepoNotFound")
+        if write and (not owns or self._user()["role"] != "write"):
+            raise Problem(403, "Forbidden: you must have write access")
+        return repository
+
+    def _commit_of(self, repository, revision):
+        sha = repository.resolve(revision)
+        if sha is None:
+            raise Problem(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+        return sha
+
+    def whoami(self):
+        user = self._user()
+        if user is None:
+            raise Problem(401, "Invalid username or password.")
+        organizations = [{"name": name} for name in user["orgs"]]
+        token = {"accessToken": {"role": user["role"]}}
+        return self._json({"type": "user", "name": user["name"], "orgs": organizations, "auth": token})
+
+    def validate(self):
+        return self._json({"warnings": [], "errors": []})
+
+    def create(self):
+        asked, user = json.loads(self.body), self._user()
+        if user is None:
+            raise Problem(401, "Invalid username or password.")
+        name = f"{asked.get('organization') or user['name']}/{asked['name']}"
+        if not self._owns(name) or user["role"] != "write":
+            raise Problem(403, f"You don't have the rights to create a model under the namespace {name}")
+        if name in self.hub.repositories:
+            raise Problem(409, "You already created this model repo")
+        private = asked.get("private") or asked.get("visibility") == "private"
+        self.hub.repositories[name] = Repository(bool(private))
+        return self._json({"url": f"{self.hub.url}/{name}"})
+
+    def info(self, repo, revision="main"):
+        repository = self._repository(repo)
+        sha = self._commit_of(repository, revision)
+        siblings = [{"rfilename": name} for name in sorted(repository.commits[sha])]
+        return self._json({"id": repo, "sha": sha, "private": repository.private, "siblings": siblings, "tags": []})
+
+    def tree(self, repo, revision):
+        repository = self._repository(repo)
+        files = repository.commits[self._commit_of(repository, revision)]
+        entries = []
+        for name, content in sorted(files.items()):
+            entry = {"type": "file", "path": name, "size": len(content), "oid": git_hash(content)}
+            if is_large(name):
+                sha256 = hashlib.sha256(content).hexdigest()
+                entry["lfs"] = {"oid": sha256, "size": len(content), "pointerSize": 134}
+            entries.append(entry)
+        return self._json(entries)
+
+    def branch(self, repo, branch):
+        repository = self._repository(repo, write=True)
+        if branch in repository.refs:
+            raise Problem(409, "Reference already exists")
+        repository.refs[branch] = repository.refs["main"]
+        return self._json({}, 201)
+
+    # --- uploads ------------------------------------------------------------------------------------------------------
+
+    def preupload(self, repo, revision):
+        self._commit_of(self._repository(repo, write="create_pr" not in self.path), revision)
+        files = json.loads(self.body)["files"]
+        modes = [{"path": f["path"], "uploadMode": "lfs" if is_large(f["path"]) else "regular"} for f in files]
+        return self._json({"files": [{**mode, "shouldIgnore": False} for mode in modes]})
+
+    def batch(self, repo):
+        self._repository(repo)  # who may only propose uploads too
+        objects = []
+        for wanted in json.loads(self.body)["objects"]:
+            oid, size = wanted["oid"], wanted["size"]
+            entry = {"oid": oid, "size": size}
+            if oid not in self.hub.objects:
+                upload = {"href": f"{self.hub.url}/lfs/{oid}"}
+                if self.hub.chunk_size:
+                    count = -(-size // self.hub.chunk_size)
+                    urls = {f"{i + 1:05d}": f"{self.hub.url}/lfs/{oid}/{i + 1:05d}" for i in range(count)}
+                    upload["header"] = {"chunk_size": str(self.hub.chunk_size), **urls}
+                entry["actions"] = {"upload": upload}
+            objects.append(entry)
+        return self._json({"transfer": "basic", "objects": objects})
+
+    def put(self, oid, part=None):
+        if part is not None:
+            self.hub.parts.setdefault(oid, {})[part] = self.body
+            return 200, {"ETag": f'"{part}"'}, b""
+        self._keep(oid, self.body)
+        return self._json({})
+
+    def complete(self, oid):
+        parts = self.hub.parts[oid]  # two files of the same content are completed twice
+        self._keep(oid, b"".join(parts[name] for name in sorted(parts)))
+        return self._json({})
+
+    def _keep(self, oid, content):
+        if hashlib.sha256(content).hexdigest() != oid:
+            raise Problem(400, "the content is not what its hash says")
+        self.hub.objects[oid] = content
+
+    def commit(self, repo, revision):
+        repository = self._repository(repo, write="create_pr" not in self.path)
+        parent = self._commit_of(repository, revision)
+        files = dict(repository.commits[parent])
+        for line in map(json.loads, self.body.splitlines()):
+            key, value = line["key"], line["value"]
+            if key == "header" and value.get("parentCommit") not in (None, parent):
+                raise Problem(412, "A commit has happened since. Please refresh and try again.")
+            if key == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+            elif key == "lfsFile":
+                files[value["path"]] = self.hub.objects[value["oid"]]
+            elif key == "deletedFile":
+                del files[value["path"]]
+        proposed = f"refs/pr/{len(repository.commits)}" if "create_pr" in self.path else None
+        sha = repository.commit(proposed or revision, files)
+        url = f"{self.hub.url}/{repo}"
+        answer = {"success": True, "commitOid": sha, "commitUrl": f"{url}/commit/{sha}"}
+        if proposed:
+            answer["pullRequestUrl"] = f"{url}/discussions/{proposed.rsplit('/', 1)[-1]}"
+        return self._json(answer)
+
+    # --- downloads ----------------------------------------------------------------------------------------------------
+
+    def download(self, repo, revision, name):
+        repository = self._repository(repo)
+        sha = self._commit_of(repository, revision)
+        content = repository.commits[sha].get(name)
+        if content is None:
+            raise Problem(404, "Entry not found", "EntryNotFound")
+        etag = hashlib.sha256(content).hexdigest() if is_large(name) else git_hash(content)
+        headers = {"ETag": f'"{etag}"', "X-Repo-Commit": sha, "Content-Length": str(len(content))}
+        return 200, headers, content
+
+
+def is_large(name):
+    """Whether the Hub keeps a file by its hash."""
+    return name.endswith((".safetensors", ".png"))
+
+
+def git_hash(content):
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+REPO = r"(?P<repo>[^/]+/[^/]+)"
+REVISION = r"(?P<revision>refs/pr/\d+|[^/]+)"
+ROUTES = [
+    ("GET /api/whoami-v2", "whoami"),
+    ("POST /api/validate-yaml", "validate"),
+    ("POST /api/repos/create", "create"),
+    (rf"GET /api/models/{REPO}", "info"),
+    (rf"GET /api/models/{REPO}/revision/(?P<revision>.+)", "info"),
+    (rf"GET /api/models/{REPO}/tree/(?P<revision>.+)", "tree"),
+    (rf"POST /api/models/{REPO}/branch/(?P<branch>.+)", "branch"),
+    (rf"POST /api/models/{REPO}/preupload/(?P<revision>.+)", "preupload"),
+    (rf"POST /api/models/{REPO}/commit/(?P<revision>.+)", "commit"),
+    (rf"POST /{REPO}\.git/info/lfs/objects/batch", "batch"),
+    (r"PUT /lfs/(?P<oid>\w{64})(?:/(?P<part>\d+))?", "put"),
+    (r"POST /lfs/(?P<oid>\w{64})", "complete"),
+    (rf"(?:GET|HEAD) /{REPO}/resolve/{REVISION}/(?P<name>.+)", "download"),
+]

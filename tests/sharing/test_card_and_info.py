@@ -1,0 +1,165 @@
+"""Cards and `text2digit info`: what was measured and recorded, and nothing else."""
+
+import json
+import re
+import time
+
+import pytest
+from huggingface_hub import ModelCard
+
+from text2digit import DigitPipeline, cli
+from text2digit.config import load_config
+from text2digit.pipelines.loading import SHIPPED_FOLDER
+from text2digit.sharing.facts import read_facts, safetensors_header
+from text2digit.sharing.tree import build_tree, recipe_of
+
+from .conftest import add_run, save_model
+
+
+def test_a_card_is_made_of_what_was_measured(built):
+    card = ModelCard.load(built.folder / "README.md")
+    data = card.data.to_dict()
+    assert data["library_name"] == "diffusers" and data["license"] == "apache-2.0"
+    assert data["datasets"] == ["ylecun/mnist"] and {"text2digit", "mnist", "custom_code"} <= set(data["tags"])
+    figures = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    assert figures == {"frechet_distance": 1.2345678, "accuracy": 0.875}
+    assert data["model-index"][0]["name"] == "digits"
+    for text in ("1.2346", "87.50%", "n = 2,000", "0.2345", "0.3456", "30 of 128 images"):
+        assert text in card.content
+
+
+def test_every_file_that_a_card_points_to_is_there(built):
+    text = (built.folder / "README.md").read_text(encoding="utf-8")
+    names = re.findall(r"\]\(([^)#]+)\)", text)
+    assert {"samples.png", "loss.png", "config.yaml", "recipe.yaml", "evaluation/report.json"} <= set(names)
+    assert all((built.folder / name).is_file() for name in names)
+
+
+@pytest.mark.parametrize("report", ["none", "of other weights"])
+def test_a_figure_that_was_not_measured_is_not_on_the_card(report, tmp_path):
+    """A report that lies beside other weights, say of an earlier run in the same folder, is not of these."""
+    source = save_model(tmp_path / "mine")
+    if report == "of other weights":
+        add_run(source, measured=False)
+    build_tree(source, tmp_path / "tree", "ada/digits")
+    card = ModelCard.load(tmp_path / "tree" / "README.md")
+    assert card.data.eval_results is None and "Measured" not in card.content and "1.23" not in card.content
+    assert not (tmp_path / "tree" / "evaluation").exists()
+
+
+def test_nothing_is_told_of_a_training_that_was_not_recorded(tmp_path):
+    build_tree(save_model(tmp_path / "mine"), tmp_path / "tree", "ada/digits")
+    card = ModelCard.load(tmp_path / "tree" / "README.md")
+    assert "Not recorded" in card.content and "MNIST" not in card.content and "datasets" not in card.data.to_dict()
+
+
+def test_the_examples_on_a_card_run(built, tmp_path, monkeypatch):
+    """As they stand there, but for the Hub, in whose place the folder is; both draw the same file."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("diffusers.utils.dynamic_modules_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    codes = re.findall(r"```python\n(.*?)```", (built.folder / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(codes) == 2
+    drawn = []
+    for code in codes:
+        exec(compile(code.replace('"ada/digits"', repr(str(built.folder))), "README.md", "exec"), {})
+        drawn.append((tmp_path / "digit.png").read_bytes())
+    assert drawn[0] == drawn[1]
+
+
+def test_the_recipe_and_the_config_make_the_same_run(built):
+    """The recipe is what differs from the defaults; catches one that forgets a change, or a path of the machine."""
+    config, recipe = (load_config(built.folder / name) for name in ("config.yaml", "recipe.yaml"))
+    assert config == recipe and config.optim.lr == 0.002
+    assert "/secret/place" not in "".join(p.read_text() for p in built.folder.glob("*.yaml"))
+    assert "lr: 0.002" in recipe_of(config) and "weight_decay" not in recipe_of(config)
+
+
+def test_a_tree_is_not_mixed_with_other_files(model, tmp_path):
+    (tmp_path / "own.txt").write_text("mine")
+    with pytest.raises(ValueError, match="expected a folder that is empty"):
+        build_tree(model, tmp_path, "ada/digits")
+    assert [path.name for path in tmp_path.iterdir()] == ["own.txt"]
+
+
+def test_only_what_is_shared_is_in_the_tree(built):
+    """Checkpoints, which are larger than all else, stay at home."""
+    names = {entry.name for entry in built.entries}
+    assert names == {
+        *("README.md", "model_index.json", "pipeline.py", "config.yaml", "recipe.yaml", "history.jsonl"),
+        *("loss.png", "samples.png", "evaluation/report.json"),
+        *("denoiser/config.json", "denoiser/diffusion_pytorch_model.safetensors", "denoiser/unet_digit.py"),
+        *("scheduler/scheduler_config.json", "scheduler/scheduling_ddim_digit.py"),
+    }
+
+
+def test_a_scheduler_of_diffusers_stays_theirs(tmp_path):
+    import diffusers
+
+    pipe = DigitPipeline.from_pretrained(save_model(tmp_path / "mine"))
+    pipe.scheduler = diffusers.DDIMScheduler.from_config(pipe.scheduler.config)
+    pipe.save_pretrained(tmp_path / "theirs")
+    build_tree(tmp_path / "theirs", tmp_path / "tree", "ada/digits")
+    index = json.loads((tmp_path / "tree" / "model_index.json").read_text())
+    assert index["scheduler"] == ["diffusers", "DDIMScheduler"]
+    assert [path.name for path in (tmp_path / "tree" / "scheduler").iterdir()] == ["scheduler_config.json"]
+
+
+# --- info ------------------------------------------------------------------------------------------------------------
+
+
+def test_info_tells_what_a_model_is(model, built, capsys):
+    for folder in (model, built.folder):  # with our classes by their modules, and by the files for others
+        assert cli.main(["info", str(folder)]) == 0
+        text = capsys.readouterr().out
+        count = sum(p.numel() for p in DigitPipeline.from_pretrained(folder).denoiser.parameters())
+        for part in ("ClassConditionedDigitPipeline", "text2digit.DigitUNet2DModel", f"{count:,} weights", "F32"):
+            assert part in text
+        for part in (
+            "sample_size=28",
+            "7: seven",
+            "num_inference_steps=10",
+            "final loss 0.2345",
+            "1.2346",
+            "87.50%",
+        ):
+            assert part in text
+
+
+def test_info_of_what_ships(capsys):
+    for name in ("unet-mnist", "dit-mnist"):
+        assert cli.main(["info", name]) == 0
+        assert "accuracy of the asked class: 99." in capsys.readouterr().out
+
+
+def test_info_reads_headers_alone(tmp_path):
+    """Weights that are cut off after their header are enough."""
+    source = save_model(tmp_path / "mine")
+    path = source / "denoiser" / "diffusion_pytorch_model.safetensors"
+    whole = read_facts(source).denoiser.parameters
+    content = path.read_bytes()
+    path.write_bytes(content[: 8 + int.from_bytes(content[:8], "little")])
+    started = time.perf_counter()
+    assert read_facts(source).denoiser.parameters == whole > 0
+    assert time.perf_counter() - started < 1
+
+
+def test_info_says_what_is_missing(tmp_path, capsys):
+    assert cli.main(["info", str(save_model(tmp_path / "mine"))]) == 0
+    text = capsys.readouterr().out
+    assert "not recorded" in text and "not measured" in text
+    assert cli.main(["info", "nothing-here"]) == 2
+    assert "no such folder and no such shipped weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 100, (50).to_bytes(8, "little") + b"{" * 50])
+def test_a_file_that_is_no_safetensors_is_said_to_be(content, tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is no safetensors file"):
+        safetensors_header(path)
+
+
+def test_the_shipped_configs_say_how_they_were_trained():
+    """They were trained on all images; a config without the key would say that some were held out."""
+    for name in ("unet-mnist", "dit-mnist"):
+        assert load_config(SHIPPED_FOLDER / name / "config.yaml").data.validation_every == 0
