@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent
 PACKAGES = ["benchmarks", "data", "evaluation", "models", "pipelines", "schedulers", "training"]
 WEIGHTS = ["*.json", "*.md", "*.png", "*.yaml", "*.jsonl", "*.safetensors"]
 
-TEST = ["pytest>=8", "hypothesis>=6", "scipy>=1.11", "torchmetrics>=1.4", "setuptools>=77", "wheel"]
+TEST = ["pytest>=8", "hypothesis>=6", "torchmetrics>=1.4", "setuptools>=77", "wheel"]
 LINT = ["ruff>=0.9", "mypy>=1.13", "types-PyYAML"]
 
 setup(
@@ -45,6 +45,7 @@ setup(
         "pyyaml>=6",
         "matplotlib>=3.8",
         "scikit-learn>=1.4",
+        "scipy>=1.11",
         "tqdm>=4.66",
         "psutil>=5.9",
         "filelock>=3.12",
