@@ -1,4 +1,4 @@
-"""Measured properties of drawn strokes: how thick, how slanted, how wide, how high, how large, how dark; loops and gaps.
+"""Measured properties of strokes: how thick, slanted, wide, high, large and dark they are; loops and gaps.
 
 The definitions follow Morpho-MNIST (1809.10780, section 3.1): moments for the slant, the distance to the background
 along the middle of the stroke for the thickness, and a box that holds all but the outermost ink, measured after the
