@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .models import DigitDiT2DModel, DigitUNet2DModel
-    from .pipelines import ClassConditionedDigitPipeline, DigitPipeline
+    from .pipelines import ClassConditionedDigitPipeline, DigitPipeline, TextConditionedDigitPipeline
     from .schedulers import DDIMScheduler, DDPMScheduler
 
 __version__ = "0.1.0"
@@ -25,6 +25,7 @@ _HOMES = {
     "DigitDiT2DModel": ".models",
     "DigitPipeline": ".pipelines",
     "DigitUNet2DModel": ".models",
+    "TextConditionedDigitPipeline": ".pipelines",
 }
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "DigitDiT2DModel",
     "DigitPipeline",
     "DigitUNet2DModel",
+    "TextConditionedDigitPipeline",
 ]
 
 

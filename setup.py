@@ -38,6 +38,7 @@ setup(
         "diffusers>=0.41,<1",
         "accelerate>=1.6",
         "transformers>=4.57",
+        "tokenizers>=0.21",
         "safetensors>=0.6",
         "huggingface_hub>=0.34",
         "numpy>=1.26",

@@ -27,6 +27,7 @@ FLAGS = {
     "--max-train-steps": ("training.max_train_steps", "steps, in place of epochs"),
     "--batch-size": ("training.batch_size", "images per step, over all processes"),
     "--gradient-accumulation-steps": ("training.gradient_accumulation_steps", "parts of a batch, to save memory"),
+    "--text-encoder": ("text.encoder", "a text encoder of transformers, frozen, in place of one that is trained"),
     "--optimizer": ("optim.optimizer", "adamw or muon"),
     "--lr": ("optim.lr", "peak learning rate"),
     "--seed": ("training.seed", "of weights, order and noise"),
@@ -45,7 +46,7 @@ FLAGS = {
 def parse_arguments(argv: Sequence[str] | None) -> tuple[RunConfig, bool]:
     """The config that a command line asks for, and whether to stop after printing the plan."""
     parser = argparse.ArgumentParser(prog="text2digit train", description=__doc__)
-    parser.add_argument("--config", help="a recipe: a YAML file, or the name of one that ships (unet, dit)")
+    parser.add_argument("--config", help="a recipe: a YAML file, or the name of one that ships (unet, dit, text)")
     for flag, (field, help_text) in FLAGS.items():
         spellings = dict.fromkeys([flag, "--" + flag[2:].replace("-", "_")])
         parser.add_argument(*spellings, dest=field, metavar="X", help=f"{help_text} ({field})")

@@ -35,6 +35,7 @@ from .words import (
 LANGUAGES = tuple(PHRASES)
 # Level -2 is the lowest tenth of a class, -1 up to 30 %, 0 the middle, 1 and 2 as above 70 % and 90 %.
 QUANTILES = (0.1, 0.3, 0.7, 0.9)
+LEVELS = (-2, -1, 0, 1, 2)
 COUNTED = ("loops", "gaps")
 # Loops and gaps are mentioned of a class in which both kinds are at least this part.
 RARE = 0.02

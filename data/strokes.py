@@ -185,3 +185,8 @@ def measured_once(images: torch.Tensor, folder: Path | None) -> dict[str, np.nda
             save_file(measured, Path(aside) / path.name)
             os.replace(Path(aside) / path.name, path)
     return load_file(path)
+
+
+def cache_folder() -> Path:
+    """The folder of what was measured, in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "text2digit" / "strokes"

@@ -4,5 +4,6 @@
 from .. import schedulers  # noqa: F401
 from .pipeline_class_conditioned import ClassConditionedDigitPipeline
 from .pipeline_digit import DigitPipeline
+from .pipeline_text_conditioned import TextConditionedDigitPipeline
 
-__all__ = ["ClassConditionedDigitPipeline", "DigitPipeline"]
+__all__ = ["ClassConditionedDigitPipeline", "DigitPipeline", "TextConditionedDigitPipeline"]

@@ -8,26 +8,33 @@ from accelerate.utils import gather
 from tqdm.auto import tqdm
 
 from ..runtime import join_shares, process_count, process_index, share_of
-from .pipeline_class_conditioned import ClassConditionedDigitPipeline
+from .pipeline_text_conditioned import TextConditionedDigitPipeline
 
 BATCH_SIZE = 100
 
 
+def inputs_for_classes(pipeline: Any, class_labels: Sequence[int]) -> list[int] | list[str]:
+    """What a pipeline is to be called with for given classes: ids, or numerals as prompts."""
+    if isinstance(pipeline, TextConditionedDigitPipeline):
+        return [str(label) for label in class_labels]
+    return list(class_labels)
+
+
 def draw_images(
-    pipeline: ClassConditionedDigitPipeline,
-    class_labels: Sequence[int],
+    pipeline: Any,
+    inputs: Sequence[int] | Sequence[str],
     seeds: Sequence[int],
     batch_size: int = BATCH_SIZE,
     show_progress: bool = False,
     **arguments: Any,
 ) -> torch.Tensor:
-    """One image per label, each of its own seed, so that batches and processes change nothing but the rounding.
+    """One image per input, each of its own seed, so that batches and processes change nothing but the rounding.
 
     Of several processes each draws its share; every one must call this, with accelerate set up.
 
     Args:
-        pipeline: on the device of this process.
-        class_labels: N ids.
+        pipeline: of classes or of texts, on the device of this process.
+        inputs: N class ids, or N prompts of one digit each.
         seeds: N seeds.
         batch_size: images of one call.
         show_progress: a bar on the main process.
@@ -36,13 +43,13 @@ def draw_images(
     Returns:
         (N, C, H, W) float32 in [0, 1] on the CPU, whole on every process.
     """
-    count, processes = len(class_labels), process_count()
+    count, processes = len(inputs), process_count()
     batches = share_of(count, process_index(), processes).split(batch_size)
     drawn = []
     for chosen in tqdm(batches, desc="drawing", unit="batch", disable=not show_progress or process_index() > 0):
         places = chosen.tolist()
-        labels, own_seeds = [class_labels[i] for i in places], [seeds[i] for i in places]
-        (images,) = pipeline(labels, generator=own_seeds, output_type="pt", return_dict=False, **arguments)
+        own_inputs, own_seeds = [inputs[i] for i in places], [seeds[i] for i in places]
+        images = pipeline(own_inputs, generator=own_seeds, output_type="pt", **arguments).images
         drawn.append(images)
     images = torch.cat(drawn).contiguous()
     return join_shares(gather(images) if processes > 1 else images, count, processes).cpu()
