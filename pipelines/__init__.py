@@ -4,6 +4,14 @@
 from .. import schedulers  # noqa: F401
 from .pipeline_class_conditioned import ClassConditionedDigitPipeline
 from .pipeline_digit import DigitPipeline
+from .pipeline_img2img import DigitImg2ImgPipeline
+from .pipeline_inpaint import DigitInpaintPipeline
 from .pipeline_text_conditioned import TextConditionedDigitPipeline
 
-__all__ = ["ClassConditionedDigitPipeline", "DigitPipeline", "TextConditionedDigitPipeline"]
+__all__ = [
+    "ClassConditionedDigitPipeline",
+    "DigitImg2ImgPipeline",
+    "DigitInpaintPipeline",
+    "DigitPipeline",
+    "TextConditionedDigitPipeline",
+]
