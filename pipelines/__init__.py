@@ -2,6 +2,7 @@
 
 # diffusers loads a component only from a module that is imported already, so a pipeline brings its schedulers along.
 from .. import schedulers  # noqa: F401
+from .interpolation import interpolate, slerp
 from .pipeline_class_conditioned import ClassConditionedDigitPipeline
 from .pipeline_digit import DigitPipeline
 from .pipeline_img2img import DigitImg2ImgPipeline
@@ -14,4 +15,6 @@ __all__ = [
     "DigitInpaintPipeline",
     "DigitPipeline",
     "TextConditionedDigitPipeline",
+    "interpolate",
+    "slerp",
 ]

@@ -71,7 +71,7 @@ def test_the_saved_pipeline_has_the_averaged_encoder(text_config):
 
 
 def test_a_run_that_was_cut_off_ends_the_same(text_config, monkeypatch):
-    """Bit for bit: weights, averages, moments and the saved pipeline; catches captions drawn from a global generator."""
+    """Bit for bit, weights, moments and the saved pipeline; catches captions drawn from a global generator."""
     whole = train(prepare_run(text_config("whole")))
     with monkeypatch.context() as patch:
         cut_at(7, patch)
