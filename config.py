@@ -197,6 +197,8 @@ class TrainingConfig:
         compile: "on" for torch.compile, "off", or "auto": where it was measured to help (`training/prepare.py`).
         channels_last: keep images and convolutions in this memory format.
         num_inference_steps, guidance_scale: of the previews, and the defaults saved with the weights.
+        sampler: of the previews, and the scheduler saved with the weights: "ddim", "ddpm", "dpm++", "unipc" or another
+            short name of `pipelines/samplers.py`.
     """
 
     epochs: int = 10
@@ -221,6 +223,7 @@ class TrainingConfig:
     channels_last: bool = False
     num_inference_steps: int = 10
     guidance_scale: float = 2.0
+    sampler: str = "ddim"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

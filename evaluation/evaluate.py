@@ -23,7 +23,7 @@ from ..pipelines import DigitPipeline, TextConditionedDigitPipeline
 from ..pipelines.drawing import draw_images, inputs_for_classes
 from ..pipelines.images import to_uint8
 from ..pipelines.loading import find_pipeline_folder
-from ..pipelines.samplers import SCHEDULERS, replace_scheduler
+from ..pipelines.samplers import SCHEDULERS, make_scheduler, replace_scheduler
 from ..runtime import (
     check_processes,
     describe_device,
@@ -74,6 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--guidance-scale", "--guidance_scale", type=float, help="1 is off (the model's default)")
     add("--scheduler", help=f"{', '.join(SCHEDULERS)} (the model's own)")
     add("--sweep-steps", "--sweep_steps", type=int, nargs="+", default=[], help="measure at these too, by seed one")
+    add("--sweep-scheduler", "--sweep_scheduler", nargs="+", default=[], help="--sweep-steps by each of these")
     add("--sweep-guidance", "--sweep_guidance", type=float, nargs="+", default=[], help="and at these scales")
     add("--accuracy-score", "--accuracy_score", action="store_true", help="train a classifier on what was drawn, too")
     add("--dataset", default="mnist", help="real images, as in training (%(default)s)")
@@ -97,6 +98,18 @@ def draw(pipeline: Any, labels: torch.Tensor, seed: int, steps: int, guidance_sc
     return drawn[:, None] if drawn.ndim == 3 else drawn.permute(0, 3, 1, 2)
 
 
+def class_name(scheduler: Any) -> str:
+    """Such as "diffusers.UniPCMultistepScheduler", which is told from ours of a like name."""
+    return f"{type(scheduler).__module__.split('.')[0]}.{type(scheduler).__name__}"
+
+
+def with_scheduler(pipeline: Any, name: str) -> Any:
+    """Another pipeline around the same model."""
+    other = type(pipeline).from_pipe(pipeline, scheduler=make_scheduler(name, pipeline.scheduler.config))
+    other.set_progress_bar_config(disable=True)
+    return other
+
+
 def load_model(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     """The pipeline, and the settings that its digits are drawn with.
 
@@ -108,11 +121,11 @@ def load_model(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     pipeline.set_progress_bar_config(disable=True)
     if arguments.scheduler:
         replace_scheduler(pipeline, arguments.scheduler)
-    config, scheduler, scale = pipeline.config, pipeline.scheduler, arguments.guidance_scale
+    config, scale = pipeline.config, arguments.guidance_scale
     settings = {
         "model": arguments.model,
         "model_sha256": weights_sha256(folder / "denoiser"),
-        "scheduler": f"{type(scheduler).__module__.split('.')[0]}.{type(scheduler).__name__}",
+        "scheduler": class_name(pipeline.scheduler),
         "steps": arguments.steps or config.default_num_inference_steps,
         "guidance_scale": config.default_guidance_scale if scale is None else scale,
         "seeds": arguments.seeds or [0],
@@ -130,11 +143,13 @@ def measure_model(arguments: argparse.Namespace, judge: Judge) -> Measured:
     """
     pipeline, settings = load_model(arguments)
     usual = {"steps": settings["steps"], "guidance_scale": settings["guidance_scale"]}
-    swept = {"steps": arguments.sweep_steps, "guidance_scale": arguments.sweep_guidance}
-    changed = [(name, {**usual, name: value}) for name, values in swept.items() for value in values]
+    changed = [("guidance_scale", pipeline, {**usual, "guidance_scale": scale}) for scale in arguments.sweep_guidance]
+    for name in arguments.sweep_scheduler or [None]:
+        swept = pipeline if name is None else with_scheduler(pipeline, name)
+        changed += [("steps", swept, {**usual, "steps": steps}) for steps in arguments.sweep_steps]
     labels = even_labels(arguments.num or NUM, judge.num_classes)
-    for _, choice in [("", usual), *changed]:  # whatever cannot be drawn fails now, not after an hour
-        judge.check_shape(draw(pipeline, torch.tensor([judge.num_classes - 1]), 0, **choice))
+    for _, swept, choice in [("", pipeline, usual), *changed]:  # whatever cannot be drawn fails now, not after an hour
+        judge.check_shape(draw(swept, torch.tensor([judge.num_classes - 1]), 0, **choice))
     seeds = settings["seeds"]
     drawn = {seed: draw(pipeline, labels, seed, **usual) for seed in seeds}
     measured = Measured(
@@ -143,10 +158,11 @@ def measure_model(arguments: argparse.Namespace, judge: Judge) -> Measured:
         ImageData(drawn[seeds[0]], labels, judge.training.class_names),
         [judge.score(images, labels) for images in drawn.values()],
     )
-    for name, choice in changed:
-        images = draw(pipeline, labels, seeds[0], **choice)
+    for name, swept, choice in changed:
+        images = draw(swept, labels, seeds[0], **choice)
         found = judge.score(images, labels, pixels=False).figures
-        measured.sweeps.setdefault(name, []).append({**choice, **found})
+        entry = {"scheduler": class_name(swept.scheduler), **choice, **found}
+        measured.sweeps.setdefault(name, []).append(entry)
     if isinstance(pipeline, TextConditionedDigitPipeline):
         call = {"num_inference_steps": usual["steps"], "guidance_scale": usual["guidance_scale"]}
         start = seeds[0] * SEED_STRIDE
@@ -253,6 +269,8 @@ def check_arguments(arguments: argparse.Namespace) -> None:
             raise ValueError(f"--guidance-scale: got {scale}, expected a finite number; 1 is off.")
     if arguments.samples and num is not None:
         raise ValueError("--num: got it with --samples, of which all images are measured.")
+    if arguments.sweep_scheduler and not arguments.sweep_steps:
+        raise ValueError("--sweep-scheduler: got it without --sweep-steps, the numbers of steps to compare them at.")
     for name in ("seeds", "steps", "guidance_scale", "scheduler", "sweep_steps", "sweep_guidance"):
         if not arguments.model and getattr(arguments, name) not in (None, []):
             raise ValueError(f"--{name.replace('_', '-')}: got a value without --model, which alone draws.")

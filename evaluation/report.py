@@ -1,5 +1,6 @@
 """What was measured, as JSON for machines, a table for readers, and pictures."""
 
+import itertools
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -141,8 +142,12 @@ def draw_confusion(path: Path, confusion: torch.Tensor) -> None:
     figure.savefig(path, dpi=100)
 
 
+# What is drawn beside the distance, and in which colour.
+SHARES = {"accuracy": "tab:green", "precision": "tab:orange", "recall": "tab:purple"}
+
+
 def draw_sweep(path: Path, name: str, entries: Sequence[Mapping[str, Any]], floor: Mapping[str, Any], n: int) -> None:
-    """Quality against a setting: distance beside its floor, accuracy, precision and recall.
+    """Quality against a setting: distance beside its floor, accuracy, precision and recall; a line style a scheduler.
 
     Args:
         name: "steps" or "guidance_scale", a key of each entry beside the figures.
@@ -152,16 +157,22 @@ def draw_sweep(path: Path, name: str, entries: Sequence[Mapping[str, Any]], floo
     """
     from matplotlib.ticker import LogLocator
 
-    values = [entry[name] for entry in entries]
+    values = sorted({entry[name] for entry in entries})
+    schedulers = list(dict.fromkeys(entry["scheduler"] for entry in entries))
     figure = _figure(10, 4)
     distance, shares = figure.subplots(1, 2)
-    distance.plot(values, [entry["frechet_distance"] for entry in entries], marker="o", label="drawn")
+    for scheduler, style in zip(schedulers, itertools.cycle(("-", ":", "-.", "--"))):
+        by_it = [entry for entry in entries if entry["scheduler"] == scheduler]
+        places, label = [entry[name] for entry in by_it], scheduler.split(".")[-1].removesuffix("Scheduler")
+        distance.plot(places, [entry["frechet_distance"] for entry in by_it], marker="o", linestyle=style, label=label)
+        for share, colour in SHARES.items():
+            line = shares.plot(places, [entry[share] for entry in by_it], marker="o", color=colour, linestyle=style)
+            line[0].set_label(share if scheduler == schedulers[0] else "_")  # a leading underscore: no legend
     distance.axhline(floor["frechet_distance"], color="0.4", linestyle="--", label="real, held out")
     distance.set(ylabel="Fréchet distance", yscale="log")
     distance.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     distance.yaxis.set_major_formatter("{x:g}")
-    for share, colour in (("accuracy", "tab:green"), ("precision", "tab:orange"), ("recall", "tab:purple")):
-        shares.plot(values, [entry[share] for entry in entries], marker="o", color=colour, label=share)
+    for share, colour in SHARES.items():
         shares.axhline(floor[share], color=colour, linestyle="--", linewidth=0.8)
     shares.set(ylabel="share (dashed: real, held out)")
     for axes in (distance, shares):

@@ -97,7 +97,7 @@ def test_classes():
         (["--digits", "x"], "--digits: got 'x', expected numbers and ranges"),
         (["--digits", "3-1"], "--digits: got '3-1'"),
         (["--num", "0"], "--num: got 0, expected 1 or more"),
-        (["--scheduler", "ddmi"], "--scheduler: got 'ddmi', expected one of ddim, ddpm"),
+        (["--scheduler", "ddmi"], "scheduler: got 'ddmi', expected one of ddim, ddpm"),
         (
             ["--scheduler", "flow-euler"],
             "got 'flow-euler' for a model of a variance-preserving path, expected one of ddim",

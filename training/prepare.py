@@ -17,6 +17,7 @@ from ..config import RunConfig, config_to_dict, load_config, run_folder, save_co
 from ..data import ImageData, load_training_data
 from ..models import build_model
 from ..models.text import TextDenoiser, build_text_encoder
+from ..pipelines.samplers import make_scheduler
 from ..runtime import check_processes, describe_software
 from ..schedulers import DDIMScheduler
 from .captions import RunText, build_text
@@ -54,6 +55,9 @@ FREE_KEYS = {
     "training.gradient_accumulation_steps",
     "training.compile",
     "training.channels_last",
+    "training.num_inference_steps",
+    "training.guidance_scale",
+    "training.sampler",
 }
 
 
@@ -104,6 +108,7 @@ def build_run(config: RunConfig) -> Run:
     model: Any = build_trained_model(config, data, text)
     scheduler = DDIMScheduler(**config_to_dict(config)["scheduler"])
     check_objective(scheduler, config.objective)
+    make_scheduler(config.training.sampler, scheduler.config)  # refused now, not at the first preview
 
     model.to(accelerator.device, memory_format=torch.channels_last if t.channels_last else torch.preserve_format)
     total_steps = count_steps(config, len(data))

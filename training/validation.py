@@ -14,6 +14,7 @@ from ..models.text import TextDenoiser
 from ..pipelines import ClassConditionedDigitPipeline, TextConditionedDigitPipeline
 from ..pipelines.drawing import draw_images, inputs_for_classes
 from ..pipelines.images import image_grid, to_uint8
+from ..pipelines.samplers import make_scheduler
 from ..runtime import join_shares, share_of
 from .durable import is_whole, remove_folder, whole_folder
 from .history import loss_by_time, plot_loss
@@ -49,15 +50,16 @@ def make_pipeline(run: Run, model: TrainedModel) -> ClassConditionedDigitPipelin
         "default_guidance_scale": t.guidance_scale,
     }
     pipeline: ClassConditionedDigitPipeline | TextConditionedDigitPipeline
+    scheduler = make_scheduler(t.sampler, run.scheduler.config)
     denoiser: Any = model.denoiser if isinstance(model, TextDenoiser) else model
     if run.text is None:
         names = dict(enumerate(run.data.class_names))
-        pipeline = ClassConditionedDigitPipeline(denoiser, run.scheduler, id2label=names, **defaults)
+        pipeline = ClassConditionedDigitPipeline(denoiser, scheduler, id2label=names, **defaults)
     else:
         coder = run.text.coder
         encoder = model.text_encoder if isinstance(model, TextDenoiser) else coder.frozen_encoder
         pipeline = TextConditionedDigitPipeline(
-            denoiser, run.scheduler, encoder, coder.tokenizer, max_prompt_tokens=coder.max_length, **defaults
+            denoiser, scheduler, encoder, coder.tokenizer, max_prompt_tokens=coder.max_length, **defaults
         )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

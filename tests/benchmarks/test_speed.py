@@ -1,14 +1,38 @@
-"""The benchmark: peers of the same size, and arithmetic by hand."""
+"""The benchmark: peers of the same size, arithmetic by hand, and a page that says what was measured."""
+
+import json
 
 import pytest
 
 from text2digit.benchmarks import speed
+
+from ..conftest import ROOT
+
+NEWEST = sorted((ROOT / "benchmarks" / "results").glob("speed-*.json"))[-1]
 
 
 @pytest.mark.parametrize("ours, theirs", [list(speed.SYSTEMS)[:2], list(speed.SYSTEMS)[2:]])
 def test_peers_are_of_the_same_size(ours, theirs):
     sizes = [sum(p.numel() for p in speed.SYSTEMS[name]().parameters()) for name in (ours, theirs)]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.1)
+
+
+def test_the_page_is_the_newest_result():
+    """Catches a table edited by hand, and a result that nobody is told of."""
+    report = json.loads(NEWEST.read_text(encoding="utf-8"))
+    page = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    assert speed.MARKS[0] + speed.table(report) + speed.MARKS[1] in page
+    assert list(report["systems"]) == list(speed.SYSTEMS)
+    assert report["machine"]["commit"] and report["rounds"] >= 3
+
+
+def test_the_share_of_the_peak_by_hand():
+    """A round's figures belong together: three forward passes' operations for each image of training."""
+    report = json.loads(NEWEST.read_text(encoding="utf-8"))
+    for figures in report["systems"].values():
+        f = {key: value["median"] for key, value in figures.items()}
+        share = 3 * f["mflop"] * 1e6 * f["train"] / (f["matmul_gflops"] * 1e9)
+        assert f["share"] == pytest.approx(share, rel=0.3)  # medians over rounds, each by itself
 
 
 def test_a_small_system_is_measured_whole(monkeypatch):

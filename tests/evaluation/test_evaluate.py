@@ -47,7 +47,7 @@ def test_a_model(evaluate, small, classifier_folder, tmp_path, capsys):
     """Everything that a figure is worthless without is in the report."""
     small.save_pretrained(tmp_path / "model")
     flags = ["--num", "40", "--seeds", "0", "1", "--steps", "2", "--guidance_scale", "1.5", "--scheduler", "ddpm"]
-    sweeps = ["--sweep-steps", "1", "3", "--sweep_guidance", "1", "2", "4"]
+    sweeps = ["--sweep-steps", "1", "3", "--sweep-scheduler", "ddim", "unipc", "--sweep_guidance", "1", "2", "4"]
     assert evaluate("--model", str(tmp_path / "model"), *flags, *sweeps) == 0
     report = read(tmp_path)
     assert report["settings"] == {
@@ -63,7 +63,10 @@ def test_a_model(evaluate, small, classifier_folder, tmp_path, capsys):
     assert drawn["n"] == 40 and len(drawn["per_seed"]) == 2 and set(drawn["mean"]) == set(FIGURES)
     assert drawn["per_seed"][0] != drawn["per_seed"][1] and drawn["spread"]["frechet_distance"] > 0
     assert set(report["sets"]) == {str(tmp_path / "model"), "real, held out", "real, test"}
-    assert [entry["steps"] for entry in report["sweeps"]["steps"]] == [1, 3]
+    by_steps = [(entry["scheduler"], entry["steps"]) for entry in report["sweeps"]["steps"]]
+    ours, other = "text2digit.DDIMScheduler", "diffusers.UniPCMultistepScheduler"
+    assert by_steps == [(ours, 1), (ours, 3), (other, 1), (other, 3)]
+    assert report["sweeps"]["steps"][1] != {**report["sweeps"]["steps"][3], "scheduler": ours}  # it was really used
     assert [entry["guidance_scale"] for entry in report["sweeps"]["guidance_scale"]] == [1, 2, 4]
     assert np.sum(report["confusion"]) == 40
     pictures = {"confusion.png", "nearest.png", "samples.png", "worst.png"}
@@ -132,10 +135,11 @@ def test_one_seed_is_one_image(small, monkeypatch):
         (["--real", "--accuracy-score"], "--accuracy-score: got it with --real"),
         (["--model", "nothing"], "no such folder and no such shipped weights"),
         (["--model", "M", "--seeds", "1", "1"], "--seeds: got [1, 1], expected different numbers"),
+        (["--model", "M", "--sweep-scheduler", "unipc"], "without --sweep-steps"),
         (["--model", "M", "--sweep-steps", "4", "0"], "--steps: got 0, expected 1 or more"),
         (["--model", "M", "--sweep-steps", "2", "5000"], "5000"),
         (["--model", "M", "--guidance-scale", "nan"], "--guidance-scale: got nan, expected a finite number"),
-        (["--model", "M", "--scheduler", "ddmi"], "--scheduler: got 'ddmi', expected one of ddim"),
+        (["--model", "M", "--scheduler", "ddmi"], "scheduler: got 'ddmi', expected one of ddim"),
         (["--samples", "nothing.npz"], "--samples: no file nothing.npz"),
         (["--samples", "text.npz"], "--samples: text.npz is no .npz with images and labels"),
         (["--samples", "half.npz"], "--samples: half.npz is no .npz with images and labels"),
