@@ -54,12 +54,17 @@ def sincos_position_embedding(height: int, width: int, dim: int) -> torch.Tensor
     return torch.cat(halves, dim=-1)
 
 
-def mean_of_tokens(tokens: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """The gist of a text: the mean of the tokens (B, L, D) that the mask (B, L) lets read; None lets all. (B, D)."""
-    if mask is None:
-        return tokens.mean(dim=1)
-    weights = mask.to(tokens.dtype)[..., None]
-    return (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+def gist_of_tokens(tokens: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """The gist (B, D) of a text: its tokens' sum over the root of their number.
+
+    A mean would shrink as the text grows, and with it the say of the one token that names the digit.
+
+    Args:
+        tokens: (B, L, D).
+        mask: (B, L), nonzero where a token may be read; None reads all.
+    """
+    weights = torch.ones_like(tokens[..., :1]) if mask is None else mask.to(tokens.dtype)[..., None]
+    return (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1).sqrt()
 
 
 class ConditionEmbedding(nn.Module):
@@ -69,8 +74,9 @@ class ConditionEmbedding(nn.Module):
     label" in classifier-free guidance (2207.12598, section 3.2). Rows keep their unit variance from PyTorch: with the
     0.02 of DiT's reference the UNet had not learned what a class is after 400 steps (CHANGELOG, 0.1.0).
 
-    The mean of the text's tokens is added as Imagen does (2205.11487, section 2.3): which digit it is concerns every
-    place of the image, and cross-attention stands at the coarse ones alone.
+    The gist of the text is added, as Imagen adds its pooled text (2205.11487, section 2.3): which digit it is concerns
+    every place of the image, and cross-attention stands at the coarse ones alone. It starts at about unit variance, for
+    the same reason as the table.
 
     Args:
         dim: width of the vector.
@@ -87,6 +93,8 @@ class ConditionEmbedding(nn.Module):
         self.time_out = nn.Linear(dim, dim)
         self.class_table = None if num_classes is None else nn.Embedding(num_classes + 1, dim)
         self.text_in = None if text_dim is None else nn.Linear(text_dim, dim)
+        if self.text_in is not None and text_dim is not None:
+            nn.init.normal_(self.text_in.weight, std=text_dim**-0.5)
 
     def forward(
         self,
@@ -123,7 +131,7 @@ class ConditionEmbedding(nn.Module):
         frequencies = timestep_embedding(timestep.expand(batch_size), self.frequency_dim).to(like.dtype)  # (B, F)
         condition = self.time_out(F.silu(self.time_in(frequencies)))  # (B, D)
         if self.text_in is not None and text is not None:
-            condition = condition + self.text_in(mean_of_tokens(text, text_mask))
+            condition = condition + self.text_in(gist_of_tokens(text, text_mask))
 
         if self.class_table is None or self.num_classes is None:
             if class_labels is not None:

@@ -4,7 +4,7 @@ Dimension letters: B batch, S tokens of the text, D width of the text.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -64,7 +64,7 @@ def build_text_encoder(tokenizer: PreTrainedTokenizerFast, width: int, layers: i
     """
     if width % heads:
         raise ValueError(f"text.width: got {width}, which {heads} heads do not divide; use a multiple.")
-    return CLIPTextModel(
+    encoder = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
             hidden_size=width,
@@ -78,6 +78,9 @@ def build_text_encoder(tokenizer: PreTrainedTokenizerFast, width: int, layers: i
             pad_token_id=tokenizer.pad_token_id,
         )
     )
+    # CLIP's 0.02 would drown in the residual stream, and which word it is would have to be learned out of it first.
+    nn.init.normal_(cast(nn.Embedding, encoder.get_input_embeddings()).weight)
+    return encoder
 
 
 def load_text_encoder(name_or_path: str) -> tuple[Any, Any]:
