@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .models import DigitDiT2DModel, DigitUNet2DModel
-    from .pipelines import ClassConditionedDigitPipeline, DigitPipeline
+    from .pipelines import (
+        ClassConditionedDigitPipeline,
+        DigitImg2ImgPipeline,
+        DigitInpaintPipeline,
+        DigitPipeline,
+        TextConditionedDigitPipeline,
+    )
     from .schedulers import DDIMScheduler, DDPMScheduler
 
 __version__ = "0.1.0"
@@ -23,8 +29,11 @@ _HOMES = {
     "DDIMScheduler": ".schedulers",
     "DDPMScheduler": ".schedulers",
     "DigitDiT2DModel": ".models",
+    "DigitImg2ImgPipeline": ".pipelines",
+    "DigitInpaintPipeline": ".pipelines",
     "DigitPipeline": ".pipelines",
     "DigitUNet2DModel": ".models",
+    "TextConditionedDigitPipeline": ".pipelines",
 }
 
 __all__ = [
@@ -32,8 +41,11 @@ __all__ = [
     "DDIMScheduler",
     "DDPMScheduler",
     "DigitDiT2DModel",
+    "DigitImg2ImgPipeline",
+    "DigitInpaintPipeline",
     "DigitPipeline",
     "DigitUNet2DModel",
+    "TextConditionedDigitPipeline",
 ]
 
 

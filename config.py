@@ -16,6 +16,10 @@ RECIPE_FOLDER = Path(__file__).resolve().parent / "configs"
 # Fields that count something, with the least that each may be; None, where a field takes it, is left alone.
 AT_LEAST = {
     "data.validation_every": 0,
+    "text.width": 1,
+    "text.layers": 1,
+    "text.heads": 1,
+    "text.max_length": 4,
     "optim.warmup_steps": 0,
     "optim.ema_snapshot_steps": 1,
     "training.epochs": 1,
@@ -69,6 +73,28 @@ class ModelConfig:
 
     type: str = "UNet"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """Words in place of classes.
+
+    Args:
+        captions: condition on captions of the images; false conditions on their classes.
+        encoder: folder or Hub name of a text encoder of transformers, which is not trained; None trains a small
+            `CLIPTextModel` with the denoiser.
+        width, layers, heads: of the encoder that is trained.
+        vocab_size: tokens of its tokenizer, at most.
+        max_length: tokens that a prompt is cut to.
+    """
+
+    captions: bool = False
+    encoder: str | None = None
+    width: int = 128
+    layers: int = 2
+    heads: int = 4
+    vocab_size: int = 1024
+    max_length: int = 32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -153,7 +179,7 @@ class TrainingConfig:
         max_train_steps: optimizer steps; None is what `epochs` makes.
         batch_size: images per step, over all processes and accumulation steps; a multiple of their product.
         gradient_accumulation_steps: parts that each process computes one after the other, to save memory.
-        label_dropout: probability in [0, 1] that an image's class is replaced by the null class.
+        label_dropout: probability in [0, 1] that an image's class is replaced by the null class, or its caption by "".
         seed: of weights, order and noise.
         output_dir: folder of the run; None is runs/TYPE-DATASET.
         checkpointing_steps: steps between checkpoints.
@@ -206,6 +232,7 @@ class RunConfig:
 
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    text: TextConfig = dataclasses.field(default_factory=TextConfig)
     scheduler: SchedulerConfig = dataclasses.field(default_factory=SchedulerConfig)
     objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
@@ -233,6 +260,11 @@ class RunConfig:
             raise ValueError(f"optim.ema_sigma_rels: got {o.ema_sigma_rels}, expected two widths between 0 and 0.28.")
         if not o.lr > 0:
             raise ValueError(f"optim.lr: got {o.lr}, expected more than 0.")
+        if self.text.encoder and not self.text.captions:
+            raise ValueError(
+                f"text.encoder: got {self.text.encoder!r} for a run on classes; add text.captions=true, or take "
+                "--config text."
+            )
 
 
 class _Loader(yaml.SafeLoader):
@@ -292,7 +324,8 @@ def config_from_dict(tree: Mapping[str, Any]) -> RunConfig:
 
 def run_folder(config: RunConfig) -> Path:
     """Where a run lives."""
-    default = f"runs/{config.model.type.lower()}-{config.data.dataset}"
+    kind = "text" if config.text.captions else config.model.type.lower()
+    default = f"runs/{kind}-{config.data.dataset}"
     return Path(config.training.output_dir or default)
 
 

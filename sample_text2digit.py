@@ -1,4 +1,4 @@
-"""Draw digits: `text2digit sample --digits 0-9 --num 10 -o digits.png`.
+"""Draw digits: `text2digit sample --digits 0-9 --num 10 -o digits.png`, or `--prompt "a thin 7" "2026"`.
 
 The output is a grid (FILE.png), single images (a folder) or arrays (FILE.npz: images uint8 (N, H, W), labels int64).
 """
@@ -21,6 +21,8 @@ from text2digit.runtime import (
 )
 
 DEFAULT_MODEL = "unet-mnist"
+DEFAULT_TEXT_MODEL = "text-mnist"
+DIGITS = range(10)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -29,9 +31,12 @@ def make_parser() -> argparse.ArgumentParser:
         prog="text2digit sample", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--model", default=DEFAULT_MODEL, help="a folder, shipped weights, or user/name on the Hub (%(default)s)")
+    models = f"{DEFAULT_MODEL}, or for prompts {DEFAULT_TEXT_MODEL}"
+    add("--model", help=f"a folder, shipped weights, or user/name on the Hub ({models})")
+    add("--prompt", nargs="+", help="what to draw, by weights of texts: digits and numbers in words; one row each")
+    add("--negative-prompt", "--negative_prompt", help="what guidance leads away from")
     add("--digits", "--classes", default=None, help="which classes, such as 7 or 0-9 or 1,3,5-7 (all)")
-    add("--num", type=int, default=10, help="images of each class (%(default)s)")
+    add("--num", type=int, default=10, help="images of each class or prompt (%(default)s)")
     add("--steps", type=int, help="denoising steps (the model's default)")
     add("--guidance-scale", "--guidance_scale", type=float, help="1 is off (the model's default)")
     add("--scheduler", default=None, help=f"{', '.join(SCHEDULERS)} (the model's own)")
@@ -78,7 +83,31 @@ def save_images(images: Any, labels: list[int], columns: int, output: Path) -> s
         return f"{output}: {len(labels)} images, named CLASS-NUMBER.png"
     output.parent.mkdir(parents=True, exist_ok=True)
     image_grid(images, columns).save(output)
-    return f"{output}: a grid, one row per class"
+    return f"{output}: a grid, one row per class or prompt"
+
+
+def what_to_draw(arguments: argparse.Namespace, pipeline: Any) -> tuple[list, list[int]]:
+    """Inputs of the pipeline, and the number of the class or prompt that each belongs to.
+
+    Raises:
+        ValueError: prompts for weights of classes, or with classes.
+    """
+    from text2digit.pipelines import TextConditionedDigitPipeline
+    from text2digit.pipelines.drawing import inputs_for_classes
+
+    of_text = isinstance(pipeline, TextConditionedDigitPipeline)
+    if arguments.prompt and arguments.digits:
+        raise ValueError("--digits: got it with --prompt, which says what to draw; pass one of them.")
+    if not of_text and (arguments.prompt or arguments.negative_prompt):
+        raise ValueError(
+            f"--prompt: got it for {arguments.model or DEFAULT_MODEL}, which knows classes; pass weights of texts."
+        )
+    if arguments.prompt:
+        labels = [i for i in range(len(arguments.prompt)) for _ in range(arguments.num)]
+        return [arguments.prompt[i] for i in labels], labels
+    num_classes = len(DIGITS) if of_text else pipeline.denoiser.config.num_classes
+    labels = [label for label in parse_classes(arguments.digits, num_classes) for _ in range(arguments.num)]
+    return list(inputs_for_classes(pipeline, labels)), labels
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -98,8 +127,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         accelerator = Accelerator()
         check_processes(accelerator.num_processes)
-        pipeline = DigitPipeline.from_pretrained(arguments.model).to(accelerator.device)
-        classes = parse_classes(arguments.digits, pipeline.denoiser.config.num_classes)
+        model = arguments.model or (DEFAULT_TEXT_MODEL if arguments.prompt else DEFAULT_MODEL)
+        pipeline = DigitPipeline.from_pretrained(model).to(accelerator.device)
+        inputs, labels = what_to_draw(arguments, pipeline)
         if arguments.num < 1:
             raise ValueError(f"--num: got {arguments.num}, expected 1 or more.")
         if arguments.output.suffix not in ("", ".npz", ".png"):
@@ -107,16 +137,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.scheduler:
             replace_scheduler(pipeline, arguments.scheduler)
         pipeline.set_progress_bar_config(disable=True)
-        labels = [label for label in classes for _ in range(arguments.num)]
         loaded = time.perf_counter()
         images = draw_images(
             pipeline,
-            labels,
+            inputs,
             seeds=range(arguments.seed, arguments.seed + len(labels)),
             show_progress=True,
             num_inference_steps=arguments.steps,
             guidance_scale=arguments.guidance_scale,
             eta=arguments.eta,
+            **({"negative_prompt": arguments.negative_prompt} if arguments.negative_prompt else {}),
         )
     except (ValueError, FileNotFoundError) as error:
         if process_index() == 0:
@@ -127,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     drawn = time.perf_counter()
     print(save_images(images, labels, arguments.num, arguments.output))
     print(
-        f"{len(labels)} images by {arguments.model} on {describe_device(accelerator.device)}: loaded in "
+        f"{len(labels)} images by {model} on {describe_device(accelerator.device)}: loaded in "
         f"{loaded - started:.1f} s, drawn in {drawn - loaded:.1f} s, {time.perf_counter() - started:.1f} s in all"
     )
     return 0

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent
 PACKAGES = ["benchmarks", "data", "evaluation", "models", "pipelines", "schedulers", "sharing", "training"]
 WEIGHTS = ["*.json", "*.md", "*.png", "*.yaml", "*.jsonl", "*.safetensors"]
 
-TEST = ["pytest>=8", "hypothesis>=6", "scipy>=1.11", "torchmetrics>=1.4", "setuptools>=77", "wheel"]
+TEST = ["pytest>=8", "hypothesis>=6", "num2words>=0.5.13", "torchmetrics>=1.4", "setuptools>=77", "wheel"]
 LINT = ["ruff>=0.9", "mypy>=1.13", "types-PyYAML"]
 
 setup(
@@ -38,6 +38,7 @@ setup(
         "diffusers>=0.41,<1",
         "accelerate>=1.6",
         "transformers>=4.57",
+        "tokenizers>=0.21",
         "safetensors>=0.6",
         "huggingface_hub>=0.34",
         "numpy>=1.26",
@@ -45,6 +46,7 @@ setup(
         "pyyaml>=6",
         "matplotlib>=3.8",
         "scikit-learn>=1.4",
+        "scipy>=1.11",
         "tqdm>=4.66",
         "psutil>=5.9",
         "filelock>=3.12",

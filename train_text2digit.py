@@ -31,6 +31,7 @@ FLAGS = {
     "--max-train-steps": ("training.max_train_steps", "steps, in place of epochs"),
     "--batch-size": ("training.batch_size", "images per step, over all processes"),
     "--gradient-accumulation-steps": ("training.gradient_accumulation_steps", "parts of a batch, to save memory"),
+    "--text-encoder": ("text.encoder", "a text encoder of transformers, frozen, in place of one that is trained"),
     "--optimizer": ("optim.optimizer", "adamw or muon"),
     "--lr": ("optim.lr", "peak learning rate"),
     "--seed": ("training.seed", "of weights, order and noise"),
@@ -50,7 +51,7 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[RunConfig, argparse.Nam
     """The config that a command line asks for, and the flags that are no fields: `dry_run` and those of the Hub."""
     parser = argparse.ArgumentParser(prog="text2digit train", description=__doc__)
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--config", help="a recipe: a YAML file, or the name of one that ships (unet, dit)")
+    which.add_argument("--config", help="a recipe: a YAML file, or the name of one that ships (unet, dit, text)")
     which.add_argument("--preset", metavar="NAME", help="a recipe that ships, such as five-minutes")
     for flag, (field, help_text) in FLAGS.items():
         spellings = dict.fromkeys([flag, "--" + flag[2:].replace("-", "_")])

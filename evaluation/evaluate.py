@@ -19,8 +19,8 @@ from diffusers.utils import logging
 
 from ..config import DataConfig
 from ..data import ImageData
-from ..pipelines import DigitPipeline
-from ..pipelines.drawing import draw_images
+from ..pipelines import DigitPipeline, TextConditionedDigitPipeline
+from ..pipelines.drawing import draw_images, inputs_for_classes
 from ..pipelines.images import to_uint8
 from ..pipelines.loading import find_pipeline_folder
 from ..pipelines.samplers import SCHEDULERS, make_scheduler, replace_scheduler
@@ -35,6 +35,7 @@ from ..runtime import (
 )
 from .classifier import CLASSIFIER_FOLDER, sha256, weights_sha256
 from .judge import Judge, Scores, cache_folder, even_labels, evenly
+from .prompts import measure_prompts, prompts_to_markdown, sweep_picture
 from .report import draw_pictures, draw_sweep, summarise, table, write_report
 from .train_classifier import EPOCHS, accuracy, train_classifier
 
@@ -53,6 +54,8 @@ class Measured:
     data: ImageData  # of the first seed
     scores: list[Scores]
     sweeps: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    prompts: dict[str, Any] | None = None  # of a pipeline of texts, with a picture of sweeps
+    picture: Any = None
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -85,7 +88,7 @@ def draw(pipeline: Any, labels: torch.Tensor, seed: int, steps: int, guidance_sc
     """(N, C, H, W) uint8 images of (N,) classes, each from a generator of its own (`SEED_STRIDE`)."""
     images = draw_images(
         pipeline,
-        labels.tolist(),
+        inputs_for_classes(pipeline, labels.tolist()),
         seeds=range(seed * SEED_STRIDE, seed * SEED_STRIDE + len(labels)),
         show_progress=len(labels) > 1,
         num_inference_steps=steps,
@@ -127,6 +130,8 @@ def load_model(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
         "guidance_scale": config.default_guidance_scale if scale is None else scale,
         "seeds": arguments.seeds or [0],
     }
+    if isinstance(pipeline, TextConditionedDigitPipeline):
+        settings |= {"prompts": "numerals", "text_encoder_sha256": weights_sha256(folder / "text_encoder")}
     return pipeline, settings
 
 
@@ -158,6 +163,11 @@ def measure_model(arguments: argparse.Namespace, judge: Judge) -> Measured:
         found = judge.score(images, labels, pixels=False).figures
         entry = {"scheduler": class_name(swept.scheduler), **choice, **found}
         measured.sweeps.setdefault(name, []).append(entry)
+    if isinstance(pipeline, TextConditionedDigitPipeline):
+        call = {"num_inference_steps": usual["steps"], "guidance_scale": usual["guidance_scale"]}
+        start = seeds[0] * SEED_STRIDE
+        measured.prompts = measure_prompts(pipeline, judge, len(labels), range(start, start + SEED_STRIDE), **call)
+        measured.picture = sweep_picture(pipeline, start, **call)
     return measured
 
 
@@ -217,6 +227,8 @@ def make_report(measured: Measured | None, judge: Judge, num: int, with_accuracy
     }
     if measured:
         report |= {"sweeps": measured.sweeps, "confusion": measured.scores[0].confusion.tolist()}
+        if measured.prompts:
+            report["prompts"] = measured.prompts
         if with_accuracy_score:
             report["accuracy_score"] = accuracy_score(measured.data, judge)
     return report
@@ -225,6 +237,8 @@ def make_report(measured: Measured | None, judge: Judge, num: int, with_accuracy
 def to_markdown(report: dict[str, Any]) -> str:
     """The table, and under it what it was measured with."""
     text = table(report["sets"]) + "\n"
+    if found := report.get("prompts"):
+        text += prompts_to_markdown(found)
     if score := report.get("accuracy_score"):
         text += (
             f"Classification-accuracy score, on {score['test_images']:,} real test digits: {score['drawn']:.2%} by a "
@@ -295,6 +309,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         images = measured.data.images.movedim(1, -1).squeeze(-1).numpy()  # as `text2digit sample` writes them
         np.savez_compressed(arguments.out / "samples.npz", images=images, labels=measured.data.labels.numpy())
         draw_pictures(arguments.out, measured.data, measured.scores[0], judge.training)
+        if measured.picture:
+            measured.picture.save(arguments.out / "sweeps.png")
         floor = report["sets"][FLOORS["train"]]["mean"]
         for name, entries in measured.sweeps.items():
             draw_sweep(arguments.out / f"quality-{name}.png", name, entries, floor, len(measured.data))

@@ -124,7 +124,7 @@ class DigitDiT2DModel(ModelMixin, AttentionMixin, ConfigMixin):
             )
         grid = sample_size // patch_size
         self.patch_in = nn.Conv2d(in_channels, dim, patch_size, stride=patch_size)
-        self.condition_embedding = ConditionEmbedding(dim, num_classes)
+        self.condition_embedding = ConditionEmbedding(dim, num_classes, cross_attention_dim)
         # Computed from the config, so not part of the weights.
         self.register_buffer("position", sincos_position_embedding(grid, grid, dim), persistent=False)
         self.blocks = nn.ModuleList(
@@ -188,7 +188,9 @@ class DigitDiT2DModel(ModelMixin, AttentionMixin, ConfigMixin):
                 "patches are fixed by sample_size."
             )
         mask = text_condition(self.config.cross_attention_dim, encoder_hidden_states, encoder_attention_mask)
-        condition = self.condition_embedding(timestep, class_labels, sample.shape[0], like=sample)  # (B, D)
+        condition = self.condition_embedding(
+            timestep, class_labels, sample.shape[0], sample, encoder_hidden_states, encoder_attention_mask
+        )  # (B, D)
 
         x = self.patch_in(sample).flatten(2).transpose(1, 2)  # (B, L, D)
         x = x + self.position.to(x.dtype)

@@ -1,4 +1,4 @@
-"""What a denoiser is conditioned on: the noise level, the class, and for the DiT the place of each patch.
+"""What a denoiser is conditioned on: the noise level, class, gist of a text, and for the DiT the place of each patch.
 
 Dimension letters: B batch, D width, L tokens, H W height and width in patches.
 """
@@ -54,29 +54,56 @@ def sincos_position_embedding(height: int, width: int, dim: int) -> torch.Tensor
     return torch.cat(halves, dim=-1)
 
 
+def gist_of_tokens(tokens: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """The gist (B, D) of a text: its tokens' sum over the root of their number.
+
+    A mean would shrink as the text grows, and with it the say of the one token that names the digit.
+
+    Args:
+        tokens: (B, L, D).
+        mask: (B, L), nonzero where a token may be read; None reads all.
+    """
+    weights = torch.ones_like(tokens[..., :1]) if mask is None else mask.to(tokens.dtype)[..., None]
+    return (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1).sqrt()
+
+
 class ConditionEmbedding(nn.Module):
-    """Noise level plus class, as the one vector that modulates every block.
+    """Noise level plus class plus the gist of a text, as the one vector that modulates every block.
 
     The table holds one row more than there are classes: row `num_classes` is the null class, which stands for "no
     label" in classifier-free guidance (2207.12598, section 3.2). Rows keep their unit variance from PyTorch: with the
     0.02 of DiT's reference the UNet had not learned what a class is after 400 steps (CHANGELOG, 0.1.0).
 
+    The gist of the text is added, as Imagen adds its pooled text (2205.11487, section 2.3): which digit it is concerns
+    every place of the image, and cross-attention stands at the coarse ones alone. It starts at about unit variance, for
+    the same reason as the table.
+
     Args:
         dim: width of the vector.
         num_classes: number of classes; None for a model that knows no labels.
+        text_dim: width of the text tokens; None for a model without text.
         frequency_dim: width of the sinusoids that feed the two layers; even.
     """
 
-    def __init__(self, dim: int, num_classes: int | None, frequency_dim: int = 128):
+    def __init__(self, dim: int, num_classes: int | None, text_dim: int | None = None, frequency_dim: int = 128):
         super().__init__()
         self.frequency_dim = frequency_dim
         self.num_classes = num_classes
         self.time_in = nn.Linear(frequency_dim, dim)
         self.time_out = nn.Linear(dim, dim)
         self.class_table = None if num_classes is None else nn.Embedding(num_classes + 1, dim)
+        self.text_in = None if text_dim is None else nn.Linear(text_dim, dim)
+        if self.text_in is not None and text_dim is not None:
+            nn.init.normal_(self.text_in.weight, std=text_dim**-0.5)
 
     def forward(
-        self, timestep: torch.Tensor | float, class_labels: torch.Tensor | None, batch_size: int, like: torch.Tensor
+        self,
+        timestep: torch.Tensor | float,
+        class_labels: torch.Tensor | None,
+        batch_size: int,
+        like: torch.Tensor,
+        text: torch.Tensor | None = None,
+        text_mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Embed.
 
@@ -86,6 +113,8 @@ class ConditionEmbedding(nn.Module):
                 for the whole batch.
             batch_size: B.
             like: any tensor of the device and dtype that the result shall have.
+            text: (B, L, text_dim) tokens, for a model with text.
+            text_mask: (B, L), nonzero where a token may be read; None reads all.
 
         Returns:
             (B, D).
@@ -101,6 +130,8 @@ class ConditionEmbedding(nn.Module):
             )
         frequencies = timestep_embedding(timestep.expand(batch_size), self.frequency_dim).to(like.dtype)  # (B, F)
         condition = self.time_out(F.silu(self.time_in(frequencies)))  # (B, D)
+        if self.text_in is not None and text is not None:
+            condition = condition + self.text_in(gist_of_tokens(text, text_mask))
 
         if self.class_table is None or self.num_classes is None:
             if class_labels is not None:

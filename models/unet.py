@@ -144,7 +144,7 @@ class DigitUNet2DModel(ModelMixin, AttentionMixin, ConfigMixin):
         super().__init__()
         self._check_arguments()
         condition_dim = 4 * block_out_channels[0]
-        self.condition_embedding = ConditionEmbedding(condition_dim, num_classes)
+        self.condition_embedding = ConditionEmbedding(condition_dim, num_classes, cross_attention_dim)
         self.conv_in = nn.Conv2d(in_channels * patch_size**2, block_out_channels[0], 3, padding=1)
 
         def block(channels_in: int, channels_out: int, attends: bool) -> UNetBlock:
@@ -257,7 +257,9 @@ class DigitUNet2DModel(ModelMixin, AttentionMixin, ConfigMixin):
             raise ValueError(f"sample: got {height}x{width} pixels, which patches of {patch_size} do not tile.")
         mask = text_condition(self.config.cross_attention_dim, encoder_hidden_states, encoder_attention_mask)
         text = encoder_hidden_states
-        condition = self.condition_embedding(timestep, class_labels, sample.shape[0], like=sample)  # (B, D)
+        condition = self.condition_embedding(
+            timestep, class_labels, sample.shape[0], sample, encoder_hidden_states, encoder_attention_mask
+        )  # (B, D)
 
         x = self.conv_in(F.pixel_unshuffle(sample, patch_size))
         skips = [x]

@@ -2,7 +2,19 @@
 
 # diffusers loads a component only from a module that is imported already, so a pipeline brings its schedulers along.
 from .. import schedulers  # noqa: F401
+from .interpolation import interpolate, slerp
 from .pipeline_class_conditioned import ClassConditionedDigitPipeline
 from .pipeline_digit import DigitPipeline
+from .pipeline_img2img import DigitImg2ImgPipeline
+from .pipeline_inpaint import DigitInpaintPipeline
+from .pipeline_text_conditioned import TextConditionedDigitPipeline
 
-__all__ = ["ClassConditionedDigitPipeline", "DigitPipeline"]
+__all__ = [
+    "ClassConditionedDigitPipeline",
+    "DigitImg2ImgPipeline",
+    "DigitInpaintPipeline",
+    "DigitPipeline",
+    "TextConditionedDigitPipeline",
+    "interpolate",
+    "slerp",
+]

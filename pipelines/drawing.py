@@ -5,44 +5,55 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather
+from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from ..runtime import join_shares, process_count, process_index, share_of
-from .pipeline_class_conditioned import ClassConditionedDigitPipeline
+from .pipeline_text_conditioned import TextConditionedDigitPipeline
 
 BATCH_SIZE = 100
 
 
+def inputs_for_classes(pipeline: Any, class_labels: Sequence[int]) -> list[int] | list[str]:
+    """What a pipeline is to be called with for given classes: ids, or numerals as prompts."""
+    if isinstance(pipeline, TextConditionedDigitPipeline):
+        return [str(label) for label in class_labels]
+    return list(class_labels)
+
+
 def draw_images(
-    pipeline: ClassConditionedDigitPipeline,
-    class_labels: Sequence[int],
+    pipeline: Any,
+    inputs: Sequence[int] | Sequence[str],
     seeds: Sequence[int],
     batch_size: int = BATCH_SIZE,
     show_progress: bool = False,
     **arguments: Any,
 ) -> torch.Tensor:
-    """One image per label, each of its own seed, so that batches and processes change nothing but the rounding.
+    """One image per input, each of its own seed, so that batches and processes change nothing but the rounding.
 
     Of several processes each draws its share; every one must call this, with accelerate set up.
 
     Args:
-        pipeline: on the device of this process.
-        class_labels: N ids.
+        pipeline: of classes or of texts, on the device of this process.
+        inputs: N class ids, or N prompts.
         seeds: N seeds.
         batch_size: images of one call.
         show_progress: a bar on the main process.
         arguments: of the pipeline's call, such as `num_inference_steps`.
 
     Returns:
-        (N, C, H, W) float32 in [0, 1] on the CPU, whole on every process.
+        (N, C, H, W) float32 in [0, 1] on the CPU, whole on every process; W is that of the widest, where prompts are
+        numbers, with dark ground to the right of the others.
     """
-    count, processes = len(class_labels), process_count()
+    count, processes = len(inputs), process_count()
     batches = share_of(count, process_index(), processes).split(batch_size)
     drawn = []
     for chosen in tqdm(batches, desc="drawing", unit="batch", disable=not show_progress or process_index() > 0):
         places = chosen.tolist()
-        labels, own_seeds = [class_labels[i] for i in places], [seeds[i] for i in places]
-        (images,) = pipeline(labels, generator=own_seeds, output_type="pt", return_dict=False, **arguments)
-        drawn.append(images)
-    images = torch.cat(drawn).contiguous()
+        own_inputs, own_seeds = [inputs[i] for i in places], [seeds[i] for i in places]
+        images = pipeline(own_inputs, generator=own_seeds, output_type="pt", **arguments).images
+        drawn += list(images)
+    widest = torch.tensor([max(image.shape[2] for image in drawn)], device=drawn[0].device)
+    width = int(gather(widest).max() if processes > 1 else widest)
+    images = torch.stack([F.pad(image, (0, width - image.shape[2])) for image in drawn])
     return join_shares(gather(images) if processes > 1 else images, count, processes).cpu()

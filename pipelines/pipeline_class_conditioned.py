@@ -1,7 +1,6 @@
 """`ClassConditionedDigitPipeline`: digits of the classes that one asks for."""
 
-from collections.abc import Callable, Mapping, Sequence
-from numbers import Integral
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,12 +9,11 @@ from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 from ..models import DigitDiT2DModel, DigitUNet2DModel
+from .conditions import ClassConditions, Labels, names_by_id
 from .pipeline_digit import DigitPipeline, Guidance, Seeds, make_generators
 
-Labels = int | str | Sequence[int | str] | torch.Tensor
 
-
-class ClassConditionedDigitPipeline(DigitPipeline):
+class ClassConditionedDigitPipeline(ClassConditions, DigitPipeline):
     """Draws images of given classes, with classifier-free guidance.
 
     Args:
@@ -45,53 +43,10 @@ class ClassConditionedDigitPipeline(DigitPipeline):
             )
         self.register_modules(denoiser=denoiser, scheduler=scheduler, vae=vae)
         self.register_to_config(
-            id2label=_names_by_id(id2label),
+            id2label=names_by_id(id2label),
             default_num_inference_steps=default_num_inference_steps,
             default_guidance_scale=default_guidance_scale,
         )
-
-    @property
-    def labels(self) -> dict[str, int]:
-        """Id of each name that `id2label` knows."""
-        names = self.config.id2label or {}
-        return {name.strip(): int(i) for i, joined in names.items() for name in joined.split(",")}
-
-    def get_label_ids(self, label: str | Sequence[str]) -> list[int]:
-        """Ids of class names.
-
-        Args:
-            label: a name or several.
-
-        Raises:
-            ValueError: a name that the model does not know; the message lists those it knows.
-        """
-        names = [label] if isinstance(label, str) else list(label)
-        for name in names:
-            if name not in self.labels:
-                known = ", ".join(self.labels) or "no names, only ids"
-                raise ValueError(f"class_labels: got {name!r}, expected a name that the model knows: {known}.")
-        return [self.labels[name] for name in names]
-
-    def _label_ids(self, class_labels: Labels) -> list[int]:
-        """Check labels of any accepted kind and turn them into ids."""
-        num_classes = self.denoiser.config.num_classes
-        if isinstance(class_labels, torch.Tensor):
-            class_labels = class_labels.flatten().tolist()
-        elif isinstance(class_labels, str) or not isinstance(class_labels, Sequence):
-            class_labels = [class_labels]
-        ids: list[int] = []
-        for label in class_labels:
-            if isinstance(label, str):
-                ids += self.get_label_ids(label)
-            elif isinstance(label, Integral) and not isinstance(label, bool) and 0 <= int(label) < num_classes:
-                ids.append(int(label))
-            else:
-                raise ValueError(
-                    f"class_labels: got {label!r}, expected whole numbers from 0 to {num_classes - 1} or class names."
-                )
-        if not ids:
-            raise ValueError("class_labels: got an empty list, expected at least one class.")
-        return ids
 
     @torch.no_grad()
     def __call__(
@@ -153,8 +108,7 @@ class ClassConditionedDigitPipeline(DigitPipeline):
         if num_images_per_prompt < 1:
             raise ValueError(f"num_images_per_prompt: got {num_images_per_prompt}, expected 1 or more.")
         ids = [i for i in self._label_ids(class_labels) for _ in range(num_images_per_prompt)]
-        labels = torch.tensor(ids, device=self._execution_device)
-        null_labels = torch.full_like(labels, self.denoiser.config.num_classes)
+        cond, uncond = self._class_conditions(ids, self._execution_device)
 
         # 2. Make noise.
         grid = self._set_timesteps(num_inference_steps, timesteps)
@@ -165,8 +119,8 @@ class ClassConditionedDigitPipeline(DigitPipeline):
         latents = self._denoise(
             latents,
             grid,
-            {"class_labels": labels},
-            {"class_labels": null_labels},
+            cond,
+            uncond,
             guide,
             generators,
             eta,
@@ -176,8 +130,3 @@ class ClassConditionedDigitPipeline(DigitPipeline):
         images = self._decode(latents, output_type)
         self.maybe_free_model_hooks()
         return ImagePipelineOutput(images=images) if return_dict else (images,)
-
-
-def _names_by_id(id2label: Mapping[Any, str] | None) -> dict[int, str] | None:
-    """JSON turns integer keys into strings; turn them back."""
-    return None if id2label is None else {int(i): name for i, name in id2label.items()}

@@ -50,6 +50,8 @@ class DigitPipeline(DiffusionPipeline):
 
     model_cpu_offload_seq = "denoiser->vae"
     _optional_components = ["vae"]
+    # Whether the class draws with the weights of every other one.
+    _takes_any_weights = False
     _callback_tensor_inputs = ["latents", "model_output"]
 
     denoiser: Denoiser
@@ -97,7 +99,7 @@ class DigitPipeline(DiffusionPipeline):
                 f"{pretrained_model_name_or_path}: is a {class_name}, expected one of {', '.join(sorted(known))}."
             )
         recorded = known[class_name]
-        if not (issubclass(recorded, cls) or issubclass(cls, recorded)):
+        if not (issubclass(recorded, cls) or issubclass(cls, recorded) or cls._takes_any_weights):
             raise ValueError(
                 f"{pretrained_model_name_or_path}: is a {class_name}, not a {cls.__name__}; load it by "
                 "DigitPipeline.from_pretrained."
@@ -210,10 +212,10 @@ class DigitPipeline(DiffusionPipeline):
             raise ValueError(f"timesteps: {type(self.scheduler).__name__} takes no custom timesteps; pass None.")
         return self.scheduler.timesteps
 
-    def _prepare_latents(
+    def _draw_noise(
         self, batch_size: int, generator: torch.Generator | list[torch.Generator] | None, latents: torch.Tensor | None
     ) -> torch.Tensor:
-        """Noise of the scheduler's initial scale, float32 on the execution device."""
+        """Noise of unit variance, or what is given in its place: float32 on the execution device."""
         c = self.denoiser.config
         shape = (batch_size, c.in_channels, c.sample_size, c.sample_size)
         if latents is None:
@@ -221,9 +223,15 @@ class DigitPipeline(DiffusionPipeline):
             latents = randn_tensor(shape, generator=generator, device=_device_of(generator), dtype=torch.float32)
         elif latents.shape != shape:
             raise ValueError(f"latents: got shape {tuple(latents.shape)}, expected {shape}.")
+        return latents.to(self._execution_device, torch.float32)
+
+    def _prepare_latents(
+        self, batch_size: int, generator: torch.Generator | list[torch.Generator] | None, latents: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Noise of the scheduler's initial scale."""
         # diffusers' flow schedulers name no initial scale: a flow starts at unit variance.
         scale = getattr(self.scheduler, "init_noise_sigma", 1.0)
-        return latents.to(self._execution_device, torch.float32) * scale
+        return self._draw_noise(batch_size, generator, latents) * scale
 
     def _predict(
         self,

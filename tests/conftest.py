@@ -8,11 +8,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before any library reads it
 import pytest
 import torch
 
+from text2digit.config import TextConfig
 from text2digit.data.datasets import DIGIT_NAMES, default_data_dir
 from text2digit.data.idx import MNIST_SHA256
 from text2digit.models import DigitDiT2DModel, DigitUNet2DModel
-from text2digit.pipelines import ClassConditionedDigitPipeline
+from text2digit.models.text import build_text_encoder
+from text2digit.pipelines import ClassConditionedDigitPipeline, TextConditionedDigitPipeline
 from text2digit.schedulers import DDIMScheduler
+from text2digit.training.captions import make_tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -53,6 +56,28 @@ def pipeline():
     pipe = ClassConditionedDigitPipeline(randomize(TINY["UNet"]()), scheduler, id2label=names)
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """The one that recipes train, a second's work."""
+    return make_tokenizer(TextConfig())
+
+
+def make_text_pipeline(tokenizer, **options):
+    """A tiny pipeline of texts with random weights."""
+    encoder = randomize(build_text_encoder(tokenizer, width=16, layers=1, heads=2))
+    denoiser = randomize(TINY["UNet"](num_classes=None, cross_attention_dim=16, **options))
+    scheduler = DDIMScheduler(prediction_type="v_prediction", timestep_spacing="trailing", clip_sample=True)
+    pipe = TextConditionedDigitPipeline(denoiser, scheduler, encoder, tokenizer)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture
+def text_pipeline(tokenizer):
+    """The same, of 28x28 pixels."""
+    return make_text_pipeline(tokenizer)
 
 
 def has_mnist() -> bool:

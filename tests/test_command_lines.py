@@ -47,6 +47,35 @@ def test_schedulers_by_name(pipeline, tmp_path, scheduler):
     assert sample(str(tmp_path / "model"), *flags) == 0
 
 
+@pytest.fixture
+def saved_text(text_pipeline, tmp_path):
+    text_pipeline.save_pretrained(tmp_path / "text")
+    return str(tmp_path / "text")
+
+
+def test_prompts(saved_text, tmp_path, capsys):
+    """A row for each prompt, numbers in one piece; catches prompts that are split into characters."""
+    prompts = ["--prompt", "a thick seven", "2026", "칠"]
+    assert sample(saved_text, *prompts, "--num", "2", "--negative-prompt", "thin", "-o", str(tmp_path / "x.npz")) == 0
+    arrays = np.load(tmp_path / "x.npz")
+    assert arrays["labels"].tolist() == [0, 0, 1, 1, 2, 2]
+    width = arrays["images"].shape[2]
+    assert arrays["images"].shape == (6, 28, width) and width > 28
+    assert arrays["images"][0][:, 28:].max() == 0 < arrays["images"][2][:, 28:].max()
+    assert sample(saved_text, "--digits", "3", "--num", "2", "-o", str(tmp_path / "y.png")) == 0
+    assert sample(saved_text, "--prompt", "sevn", "--num", "1", "-o", str(tmp_path / "z.png")) == 0
+    assert "one row per class or prompt" in capsys.readouterr().out
+
+
+def test_prompts_where_they_cannot_be(saved, saved_text, capsys):
+    assert sample(saved, "--prompt", "7") == 2
+    assert "--prompt: got it for" in capsys.readouterr().err
+    assert sample(saved_text, "--prompt", "7", "--digits", "3") == 2
+    assert "--digits: got it with --prompt" in capsys.readouterr().err
+    assert sample(saved_text, "--prompt", "3.5") == 2
+    assert "number: got '3.5', expected a whole number" in capsys.readouterr().err
+
+
 def test_seed_decides(saved, tmp_path):
     images = []
     for name, seed in (("a", "0"), ("b", "0"), ("c", "1")):

@@ -72,7 +72,10 @@ def train_step(run: Run, stop: int = 0) -> int:
         The signal that any process received, or 0: all stop at the same step.
     """
     t, objective = run.config.training, run.config.objective
-    draw = draw_batch(run.data, run.step, t.batch_size, t.seed, run.scheduler.path, t.label_dropout, objective)
+    captions = run.text.training if run.text is not None else None
+    draw = draw_batch(
+        run.data, run.step, t.batch_size, t.seed, run.scheduler.path, t.label_dropout, objective, captions
+    )
     set_learning_rate(run.optimizers, learning_rate(run.step, run.total_steps, run.config.optim))
     errors, grad_norm = _backward(run, draw)
     # One message a step carries both what was measured and the wish to stop.

@@ -11,6 +11,7 @@ from ..data import ImageData, batch_indices, counter_generator
 from ..schedulers.noise import NoisePath
 from ..schedulers.prediction import make_target
 from ..schedulers.scheduling_utils import DiscreteScheduler
+from .captions import CaptionSource
 from .timesteps import draw_times
 from .weighting import loss_weights
 
@@ -25,6 +26,8 @@ class Draw:
         noise: (B, C, H, W) float32, unit variance.
         timesteps: (B,) on the noise path: int64, or float32 for a flow.
         class_labels: (B,) int64; dropped ones are the null class.
+        text: what a model of captions gets in place of the labels, by the names of its arguments, (B, …) each; dropped
+            ones are "". None for a model of classes.
     """
 
     indices: torch.Tensor
@@ -32,10 +35,18 @@ class Draw:
     noise: torch.Tensor
     timesteps: torch.Tensor
     class_labels: torch.Tensor
+    text: dict[str, torch.Tensor] | None = None
 
     def take(self, chosen: torch.Tensor | slice) -> "Draw":
         """The part of some images."""
-        return Draw(*(getattr(self, name)[chosen] for name in Draw.__dataclass_fields__))
+        names = [name for name in Draw.__dataclass_fields__ if name != "text"]
+        text = self.text and {name: tensor[chosen] for name, tensor in self.text.items()}
+        return Draw(**{name: getattr(self, name)[chosen] for name in names}, text=text)
+
+    @property
+    def conditions(self) -> dict[str, torch.Tensor]:
+        """What the model is told of the images."""
+        return {"class_labels": self.class_labels} if self.text is None else self.text
 
 
 def draw_batch(
@@ -46,6 +57,7 @@ def draw_batch(
     path: NoisePath,
     label_dropout: float,
     objective: ObjectiveConfig,
+    captions: CaptionSource | None = None,
 ) -> Draw:
     """The global batch of a step, a function of (seed, step) alone.
 
@@ -58,6 +70,7 @@ def draw_batch(
         label_dropout: probability that an image's label becomes the null class (2207.12598, algorithm 1), drawn for
             each image by itself.
         objective: how times are drawn.
+        captions: of the same images, for a model of captions; dropped ones are those whose label would have been.
     """
     generator = counter_generator(seed, "step", step)
     indices = batch_indices(step, batch_size, len(data), seed)
@@ -67,8 +80,9 @@ def draw_batch(
     timesteps = path.timesteps_of(times)
     timesteps = timesteps.float() if timesteps.is_floating_point() else timesteps
     dropped = torch.rand(batch_size, generator=generator) < label_dropout
-    null_class = len(data.class_names)
-    return Draw(indices, x_0, noise, timesteps, data.labels[indices].masked_fill(dropped, null_class))
+    labels = data.labels[indices].masked_fill(dropped, len(data.class_names))
+    text = captions.draw(indices, dropped, counter_generator(seed, "captions", step)) if captions else None
+    return Draw(indices, x_0, noise, timesteps, labels, text)
 
 
 def denoising_loss(
@@ -82,12 +96,13 @@ def denoising_loss(
     Source: 2006.11239, equation 14, with the target of the scheduler's `prediction_type` and the weight of the
     objective.
     """
-    x_0, noise, class_labels = (tensor.to(device) for tensor in (draw.x_0, draw.noise, draw.class_labels))
+    x_0, noise = draw.x_0.to(device), draw.noise.to(device)
+    conditions = {name: tensor.to(device) for name, tensor in draw.conditions.items()}
     alpha_t, sigma_t = scheduler.levels(draw.timesteps, like=x_0)
     x_t = alpha_t * x_0 + sigma_t * noise
     prediction_type = scheduler.config.prediction_type
     target = make_target(prediction_type, x_0, noise, alpha_t, sigma_t)
-    prediction = model(x_t, draw.timesteps, class_labels=class_labels).sample
+    prediction = model(x_t, draw.timesteps, **conditions).sample
     errors = F.mse_loss(prediction.float(), target, reduction="none").flatten(1).mean(dim=1)
     return errors * level_weights(scheduler, draw.timesteps, objective).to(device)
 

@@ -1,9 +1,11 @@
 """What a run would do and cost, before it does."""
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from diffusers.models.modeling_utils import ModelMixin
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -27,7 +29,8 @@ def plan(config: RunConfig) -> str:
     run = build_run(config)
     t, o = run.config.training, run.config.optim
     parameters = sum(p.numel() for p in run.bare_model.parameters())
-    flops, seconds = flops_per_image(run.bare_model), probe(run, PROBE_SECONDS)
+    conditions = run.text.coder(["7"]) if run.text is not None else None
+    flops, seconds = flops_per_image(run.bare_model, conditions), probe(run, PROBE_SECONDS)
     training_flops = (1 + BACKWARD_FACTOR) * flops
     images = run.total_steps * t.batch_size
     processes = run.accelerator.num_processes
@@ -47,18 +50,21 @@ def plan(config: RunConfig) -> str:
     )
 
 
-def flops_per_image(model: ModelMixin) -> int:
+def flops_per_image(model: nn.Module, conditions: Mapping[str, torch.Tensor] | None = None) -> int:
     """Floating-point operations of one forward pass for one image; a multiplication and an addition are two.
 
     Args:
         model: of ours, or another of the same forward and the same names in its config.
+        conditions: of one image, on the CPU; None is a class.
     """
-    c, device = model.config, next(model.parameters()).device
+    c: Any = model.config
+    device = next(model.parameters()).device
     sample = torch.zeros(1, c.in_channels, c.sample_size, c.sample_size, device=device)
-    labels = torch.zeros(1, dtype=torch.long, device=device)
+    conditions = conditions or {"class_labels": torch.zeros(1, dtype=torch.long)}
+    arguments = {name: tensor.to(device) for name, tensor in conditions.items()}
     # Attention written out: torch's counter does not know the fused kernel of the CPU, and would leave it out.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        model.forward(sample, torch.ones(1, device=device), class_labels=labels)
+        model.forward(sample, torch.ones(1, device=device), **arguments)
     return counter.get_total_flops()
 
 

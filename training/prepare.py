@@ -5,6 +5,7 @@ import json
 import warnings
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -14,10 +15,12 @@ from filelock import FileLock, Timeout
 
 from ..config import RunConfig, config_to_dict, load_config, run_folder, save_config
 from ..data import ImageData, load_training_data
-from ..models import DigitDiT2DModel, DigitUNet2DModel, build_model
+from ..models import build_model
+from ..models.text import TextDenoiser, build_text_encoder
 from ..pipelines.samplers import make_scheduler
 from ..runtime import check_processes, describe_software
 from ..schedulers import DDIMScheduler
+from .captions import RunText, build_text
 from .checkpoint import (
     list_checkpoints,
     load_checkpoint,
@@ -30,7 +33,7 @@ from .ema import make_averages
 from .history import History
 from .objective import check_objective
 from .optim import make_optimizers
-from .run import Run, restore_state
+from .run import Run, TrainedModel, restore_state
 
 # Devices on which --compile auto compiles: those where it was measured to help. On two CPU cores it took one to two
 # minutes and then gave 0.7 (UNet) and 1.0 (DiT) of the speed without.
@@ -64,17 +67,30 @@ def count_steps(config: RunConfig, num_images: int) -> int:
     return t.max_train_steps or -(-t.epochs * num_images // t.batch_size)
 
 
-def build_denoiser(config: RunConfig, data: ImageData) -> DigitUNet2DModel | DigitDiT2DModel:
-    """The recipe's model, with fresh weights of the run's seed, sized for the data unless the recipe says otherwise."""
+def build_trained_model(config: RunConfig, data: ImageData, text: RunText | None) -> TrainedModel:
+    """The recipe's model, with fresh weights of the run's seed, sized for the data unless the recipe says otherwise.
+
+    For captions it is a denoiser and its text encoder, or the denoiser alone where the encoder is frozen.
+    """
     channels, size = data.images.shape[1], data.images.shape[-1]
-    sizes = {
+    sizes: dict[str, int | None] = {
         "sample_size": size,
         "in_channels": channels,
         "out_channels": channels,
         "num_classes": len(data.class_names),
     }
+    if text is not None:
+        frozen = text.coder.frozen_encoder
+        sizes |= {
+            "num_classes": None,
+            "cross_attention_dim": frozen.config.hidden_size if frozen else config.text.width,
+        }
     torch.manual_seed(config.training.seed)
-    return build_model(config.model.type, {**sizes, **config.model.options})
+    denoiser = build_model(config.model.type, {**sizes, **config.model.options})
+    if text is None or text.coder.frozen_encoder is not None:
+        return denoiser
+    c = config.text
+    return TextDenoiser(denoiser, build_text_encoder(text.coder.tokenizer, c.width, c.layers, c.heads))
 
 
 def build_run(config: RunConfig) -> Run:
@@ -88,7 +104,8 @@ def build_run(config: RunConfig) -> Run:
     accelerator = make_accelerator(config)
     config = dataclasses.replace(config, training=dataclasses.replace(t, mixed_precision=accelerator.mixed_precision))
     data, validation = load_training_data(config.data)
-    model = build_denoiser(config, data)
+    text = build_text(config.text, data, validation) if config.text.captions else None
+    model: Any = build_trained_model(config, data, text)
     scheduler = DDIMScheduler(**config_to_dict(config)["scheduler"])
     check_objective(scheduler, config.objective)
     make_scheduler(config.training.sampler, scheduler.config)  # refused now, not at the first preview
@@ -111,6 +128,7 @@ def build_run(config: RunConfig) -> Run:
         folder=run_folder(config),
         history=History(run_folder(config)),
         total_steps=total_steps,
+        text=text,
     )
 
 

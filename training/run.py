@@ -18,7 +18,9 @@ from torch.distributed.checkpoint.state_dict import (
 from ..config import RunConfig
 from ..data import ImageData
 from ..models import DigitDiT2DModel, DigitUNet2DModel
+from ..models.text import TextDenoiser
 from ..schedulers import DDIMScheduler
+from .captions import RunText
 from .checkpoint import TrainingState
 from .ema import EMA
 from .history import History
@@ -27,6 +29,7 @@ from .history import History
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 # Name of a weight, name of one of its optimizer's tensors, tensor.
 Moments = dict[str, dict[str, torch.Tensor]]
+TrainedModel = DigitUNet2DModel | DigitDiT2DModel | TextDenoiser
 
 
 @dataclass
@@ -36,11 +39,12 @@ class Run:
     Attributes:
         config: what was asked for, with the mixed precision that the launcher decided.
         data, validation: images to train on, and those held out.
-        model: as accelerate wrapped it; `bare_model` is what is inside.
+        model: as accelerate wrapped it; `bare_model` is what is inside: a denoiser, or that and its text encoder.
         averages: of the weights; the first is the one to sample from.
         step, total_steps: steps done, and in all; a skipped step is done.
         skipped_steps, skipped_in_a_row: steps whose loss or gradient was not finite; the latest of them.
         best: step and held-out loss of the best average so far.
+        text: captions of the images, for a model of captions.
         lock: held by the main process, so that no other run writes into the folder.
     """
 
@@ -59,10 +63,11 @@ class Run:
     skipped_steps: int = 0
     skipped_in_a_row: int = 0
     best: dict[str, Any] | None = None
+    text: RunText | None = None
     lock: BaseFileLock | None = field(default=None, repr=False)
 
     @property
-    def bare_model(self) -> DigitUNet2DModel | DigitDiT2DModel:
+    def bare_model(self) -> TrainedModel:
         """The model without what accelerate put around it."""
         return self.accelerator.unwrap_model(self.model)
 

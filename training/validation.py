@@ -3,22 +3,23 @@
 import math
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..config import DataConfig
 from ..data import counter_generator
 from ..evaluation.judge import Judge, cache_folder, even_labels
-from ..models import DigitDiT2DModel, DigitUNet2DModel
-from ..pipelines import ClassConditionedDigitPipeline
-from ..pipelines.drawing import draw_images
+from ..models.text import TextDenoiser
+from ..pipelines import ClassConditionedDigitPipeline, TextConditionedDigitPipeline
+from ..pipelines.drawing import draw_images, inputs_for_classes
 from ..pipelines.images import image_grid, to_uint8
 from ..pipelines.samplers import make_scheduler
 from ..runtime import join_shares, share_of
 from .durable import is_whole, remove_folder, whole_folder
 from .history import loss_by_time, plot_loss
 from .objective import Draw, denoising_loss, times_of
-from .run import Run
+from .run import Run, TrainedModel
 
 PREVIEW_COLUMNS = 8
 VALIDATION_BATCH = 250
@@ -26,14 +27,14 @@ VALIDATION_BATCH = 250
 JUDGED = "mnist"
 
 
-def averaged_model(run: Run) -> DigitUNet2DModel | DigitDiT2DModel:
+def averaged_model(run: Run) -> TrainedModel:
     """A model of its own with the averaged weights, to draw and measure with.
 
     Training goes on untouched: no weights are swapped, nothing is compiled anew for other batch sizes, and a model in
     parts (FSDP) is whole here. Every process must call it.
     """
     bare = run.bare_model
-    model = type(bare).from_config(bare.config)
+    model = bare.fresh() if isinstance(bare, TextDenoiser) else type(bare).from_config(bare.config)
     weights = run.average.state()
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -41,27 +42,37 @@ def averaged_model(run: Run) -> DigitUNet2DModel | DigitDiT2DModel:
     return model.to(run.accelerator.device).eval()
 
 
-def make_pipeline(run: Run, model: DigitUNet2DModel | DigitDiT2DModel) -> ClassConditionedDigitPipeline:
-    """A pipeline around a model, with the run's classes and defaults."""
+def make_pipeline(run: Run, model: TrainedModel) -> ClassConditionedDigitPipeline | TextConditionedDigitPipeline:
+    """A pipeline around a model, with the run's classes or words, and its defaults."""
     t = run.config.training
-    pipeline = ClassConditionedDigitPipeline(
-        model,
-        make_scheduler(t.sampler, run.scheduler.config),
-        id2label=dict(enumerate(run.data.class_names)),
-        default_num_inference_steps=t.num_inference_steps,
-        default_guidance_scale=t.guidance_scale,
-    )
+    defaults: dict[str, Any] = {
+        "default_num_inference_steps": t.num_inference_steps,
+        "default_guidance_scale": t.guidance_scale,
+    }
+    pipeline: ClassConditionedDigitPipeline | TextConditionedDigitPipeline
+    scheduler = make_scheduler(t.sampler, run.scheduler.config)
+    denoiser: Any = model.denoiser if isinstance(model, TextDenoiser) else model
+    if run.text is None:
+        names = dict(enumerate(run.data.class_names))
+        pipeline = ClassConditionedDigitPipeline(denoiser, scheduler, id2label=names, **defaults)
+    else:
+        coder = run.text.coder
+        encoder = model.text_encoder if isinstance(model, TextDenoiser) else coder.frozen_encoder
+        pipeline = TextConditionedDigitPipeline(
+            denoiser, scheduler, encoder, coder.tokenizer, max_prompt_tokens=coder.max_length, **defaults
+        )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
-def save_preview(run: Run, model: DigitUNet2DModel | DigitDiT2DModel) -> None:
+def save_preview(run: Run, model: TrainedModel) -> None:
     """Write `samples/step-N.png`, a row per class, always of the same noise, and `loss.png`.
 
     Every process must call it.
     """
     labels = [label for label in range(len(run.data.class_names)) for _ in range(PREVIEW_COLUMNS)]
-    images = draw_images(make_pipeline(run, model), labels, seeds=range(len(labels)))
+    pipeline = make_pipeline(run, model)
+    images = draw_images(pipeline, inputs_for_classes(pipeline, labels), seeds=range(len(labels)))
     if run.accelerator.is_main_process:
         folder = run.folder / "samples"
         folder.mkdir(exist_ok=True)
@@ -82,11 +93,15 @@ def validation_draw(run: Run) -> Draw:
     times = (torch.randperm(count, generator=generator) + 0.5) / count
     timesteps = run.scheduler.path.timesteps_of(times.double())
     timesteps = timesteps.float() if timesteps.is_floating_point() else timesteps
-    return Draw(torch.arange(count), x_0, noise, timesteps, run.validation.labels)
+    text = None
+    if run.text is not None:
+        captions = counter_generator(0, "validation captions")
+        text = run.text.validation.draw(torch.arange(count), torch.zeros(count, dtype=torch.bool), captions)
+    return Draw(torch.arange(count), x_0, noise, timesteps, run.validation.labels, text)
 
 
 @torch.no_grad()
-def validate(run: Run, model: DigitUNet2DModel | DigitDiT2DModel) -> dict:
+def validate(run: Run, model: TrainedModel) -> dict:
     """The objective on the held-out images; each process computes its share, and every process must call it.
 
     Returns:
@@ -107,7 +122,7 @@ def validate(run: Run, model: DigitUNet2DModel | DigitDiT2DModel) -> dict:
     }
 
 
-def measure_quality(run: Run, model: DigitUNet2DModel | DigitDiT2DModel) -> dict:
+def measure_quality(run: Run, model: TrainedModel) -> dict:
     """Fréchet distance and accuracy of `quality_images` digits, by the run's steps and guidance, always of one noise.
 
     A quick look: so few images bias the distance upwards, alike at each step. Every process must call it.
@@ -117,7 +132,8 @@ def measure_quality(run: Run, model: DigitUNet2DModel | DigitDiT2DModel) -> dict
     """
     count = run.config.training.quality_images
     labels = even_labels(count, len(run.data.class_names))
-    images = draw_images(make_pipeline(run, model), labels.tolist(), seeds=range(count))
+    pipeline = make_pipeline(run, model)
+    images = draw_images(pipeline, inputs_for_classes(pipeline, labels.tolist()), seeds=range(count))
     line: dict[str, int | float] = {"step": run.step, "quality_images": count}
     if run.accelerator.is_main_process:
         drawn = torch.from_numpy(to_uint8(images))[:, None]
@@ -136,7 +152,7 @@ def _judge(data: DataConfig) -> Judge:
     return Judge(data, cache=cache_folder())
 
 
-def keep_if_best(run: Run, model: DigitUNet2DModel | DigitDiT2DModel, line: dict) -> None:
+def keep_if_best(run: Run, model: TrainedModel, line: dict) -> None:
     """Save the averaged weights as the pipeline `best-STEP` if no earlier ones were better.
 
     Better is a lower Fréchet distance where it is measured, or else a lower held-out loss. The former best is deleted

@@ -175,7 +175,7 @@ def test_draws_follow_from_seed_and_step_alone(name):
     objective = ObjectiveConfig(timesteps=name)
     arguments = {"batch_size": 16, "path": PATH, "label_dropout": 0.5, "objective": objective}
     first, again = (draw_batch(images(), 7, seed=1, **arguments) for _ in range(2))
-    assert all(torch.equal(getattr(first, n), getattr(again, n)) for n in Draw.__dataclass_fields__)
+    assert all(torch.equal(getattr(first, n), getattr(again, n)) for n in Draw.__dataclass_fields__ if n != "text")
     for other in (draw_batch(images(), 8, seed=1, **arguments), draw_batch(images(), 7, seed=2, **arguments)):
         assert not torch.equal(first.noise, other.noise) and not torch.equal(first.timesteps, other.timesteps)
 

@@ -1,0 +1,93 @@
+"""The words of captions, in English and Korean: names of the digits, and phrases for what is measured of a stroke."""
+
+ENGLISH_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+ENGLISH_ORDINALS = ("zeroth", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
+NUMERAL_ORDINALS = ("0th", "1st", "2nd", "3rd", "4th", "5th", "6th", "7th", "8th", "9th")
+# The Romans had no zero; where a form has none, its numeral stands.
+ROMAN = ("0", "i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix")
+SINO_KOREAN = ("영", "일", "이", "삼", "사", "오", "육", "칠", "팔", "구")
+NATIVE_KOREAN = ("공", "하나", "둘", "셋", "넷", "다섯", "여섯", "일곱", "여덟", "아홉")
+KOREAN_ORDINALS = tuple(
+    f"{stem} 번째" for stem in ("영", "첫", "두", "세", "네", "다섯", "여섯", "일곱", "여덟", "아홉")
+)
+
+# Language: {property: phrases of the low side, of the middle, of the high side}. A phrase stands before the digit, or,
+# where it begins with "+", after it.
+PHRASES: dict[str, dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]]] = {
+    "en": {
+        "thickness": (
+            ("thin", "fine", "+with a thin stroke"),
+            ("medium thick",),
+            ("thick", "bold", "+with a thick stroke"),
+        ),
+        "slant": (
+            ("left leaning", "+leaning left", "+slanted to the left", "+tilted left"),
+            ("upright", "straight"),
+            ("right leaning", "slanted", "+leaning right", "+slanted to the right", "+tilted right"),
+        ),
+        "width": (("narrow", "slim"), ("medium wide",), ("wide", "broad")),
+        "height": (("short", "low"), ("medium high",), ("tall", "high")),
+        "size": (("small", "little"), ("medium sized",), ("big", "large")),
+        "ink": (("faint", "pale", "+in faint ink"), ("medium dark",), ("dark", "strong", "+in dark ink")),
+        "loops": (("open", "+without a loop"), (), ("closed", "+with a loop")),
+        "gaps": (("unbroken", "+without a gap"), (), ("broken", "+with a gap")),
+    },
+    "ko": {
+        "thickness": (("가는", "얇은"), ("보통 굵기의",), ("굵은", "두꺼운")),
+        "slant": (
+            ("왼쪽으로 기운", "왼쪽으로 기울어진"),
+            ("똑바른", "곧은"),
+            ("오른쪽으로 기운", "오른쪽으로 기울어진", "기울어진"),
+        ),
+        "width": (("좁은", "홀쭉한"), ("보통 너비의",), ("넓은", "폭이 넓은")),
+        "height": (("낮은", "키가 작은"), ("보통 높이의",), ("높은", "키가 큰")),
+        "size": (("작은", "조그만"), ("보통 크기의",), ("큰", "커다란")),
+        "ink": (("흐린", "옅은"), ("보통 진하기의",), ("진한", "짙은")),
+        "loops": (("열린", "고리가 없는"), (), ("닫힌", "고리가 있는")),
+        "gaps": (("이어진", "틈이 없는"), (), ("끊어진", "틈이 있는")),
+    },
+}
+# Before a phrase: for the outer tenth of a side, and for the inner part of it.
+VERY = {"en": ("very", "extremely"), "ko": ("아주", "매우")}
+SLIGHTLY = {"en": ("slightly", "a little"), "ko": ("조금", "약간")}
+
+# "{a}" is an article, "{what}" the digit with its phrases, "{digit}" it alone, "{phrases}" them alone, "{o}" the
+# particle 을 or 를.
+SENTENCES = {
+    "en": ("{a}{what}", "{a}{what}", "draw {a}{what}", "please write {a}{what}", "a picture of {a}{what}"),
+    "ko": ("{what}", "{what}", "{what}{o} 써 줘", "{what}{o} 그려 줘", "{what} 그림"),
+}
+LISTED = {"en": "{digit}, {phrases}", "ko": "{digit}, {phrases}"}
+# How a digit may be introduced.
+NOUNS = {"en": ("{}", "{}", "{}", "digit {}", "number {}"), "ko": ("{}", "{}", "숫자 {}")}
+ORDINAL_NOUNS = {"en": ("{} digit",), "ko": ("{} 숫자",)}
+ENGLISH_ARTICLES = ("a ", "the ", "")
+# Words that people use around a digit and that say nothing about it.
+FILLERS = {
+    "en": "a an the and of in on with to is that it me my please can you could would like want draw write paint make "
+    "show give picture image digit number numeral handwritten hand written drawn drawing by for from this some as "
+    "style but ink stroke",
+    "ko": "숫자 번째 그림 손글씨 써 줘 그려 주세요 써줘 그려줘 하나 좀 을 를 은 는 이 가 의 로 으로 그리고 글씨 모양",
+}
+# Stripped from the end of a Korean word that is not known with them; longer ones first.
+PARTICLES = (
+    "이라는",
+    "이라고",
+    "이에요",
+    "입니다",
+    "으로",
+    "라는",
+    "라고",
+    "까지",
+    "을",
+    "를",
+    "은",
+    "는",
+    "이",
+    "가",
+    "의",
+    "로",
+    "과",
+    "와",
+    "도",
+)

@@ -1,0 +1,105 @@
+"""Captions as a run needs them: of its images, drawn by counter, and in the form that its model takes."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ..config import TextConfig
+from ..data import ImageData, counter_generator
+from ..data.captions import DRAWS, LEVELS, Captions, caption_images, make_caption
+from ..data.strokes import PROPERTIES, cache_folder
+from ..models.text import encode, load_text_encoder, tokenize, train_tokenizer
+
+# Captions that the tokenizer learns its merges from; of made-up digits, so that it is the same for every dataset.
+TOKENIZER_TEXTS = 20_000
+# What the embeddings of a frozen encoder may take; those that were used least lately go first.
+CACHE_BYTES = 2 << 30
+
+
+@dataclass
+class TextCoder:
+    """Turns captions into the arguments of the run's model.
+
+    Attributes:
+        tokenizer: of the encoder.
+        max_length: tokens of a text.
+        frozen_encoder: None where the encoder is trained; then the model takes tokens, and otherwise embeddings.
+    """
+
+    tokenizer: Any
+    max_length: int
+    frozen_encoder: Any = None
+    _kept: OrderedDict[str, torch.Tensor] = field(default_factory=OrderedDict, repr=False)
+
+    def __call__(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """The model's arguments, (B, …) each, on the CPU."""
+        tokens = tokenize(self.tokenizer, texts, self.max_length)
+        if self.frozen_encoder is None:
+            return tokens
+        embeddings = torch.stack([self._embedding(text) for text in texts])
+        return {"encoder_hidden_states": embeddings, "encoder_attention_mask": tokens["attention_mask"]}
+
+    @torch.no_grad()
+    def _embedding(self, text: str) -> torch.Tensor:
+        """(S, D) of a text; computed alone, so that it is the same whatever was computed before, and kept."""
+        if text not in self._kept:
+            (self._kept[text],) = encode(self.frozen_encoder, tokenize(self.tokenizer, [text], self.max_length))
+            size = self._kept[text].nbytes
+            while len(self._kept) * size > max(CACHE_BYTES, size):
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(text)
+        return self._kept[text]
+
+
+@dataclass(frozen=True)
+class CaptionSource:
+    """Captions of a set of images, in the form that the model takes."""
+
+    captions: Captions
+    coder: TextCoder
+
+    def draw(self, indices: torch.Tensor, dropped: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Arguments of the model for (B,) images, "" for those that are dropped."""
+        texts = self.captions.draw(indices, generator)
+        return self.coder(["" if drop else text for text, drop in zip(texts, dropped.tolist(), strict=True)])
+
+
+@dataclass(frozen=True)
+class RunText:
+    """All of a run that has to do with words.
+
+    Attributes:
+        coder: what the encoder needs.
+        training, validation: captions of the run's images.
+    """
+
+    coder: TextCoder
+    training: CaptionSource
+    validation: CaptionSource
+
+
+def make_tokenizer(config: TextConfig) -> Any:
+    """The tokenizer that is trained here: the same for every dataset, seed and machine."""
+    draws = torch.rand(TOKENIZER_TEXTS, DRAWS, generator=counter_generator(0, "tokenizer")).tolist()
+    levels = [dict.fromkeys(PROPERTIES, level) for level in LEVELS]
+    texts = [make_caption(i % 10, levels[i // 10 % len(levels)], own) for i, own in enumerate(draws)]
+    return train_tokenizer(texts, config.vocab_size, config.max_length)
+
+
+def build_text(config: TextConfig, data: ImageData, validation: ImageData) -> RunText:
+    """Measure the images, and make what turns captions into the model's arguments.
+
+    Raises:
+        ValueError: images that are no digits, or an encoder that is not to be had.
+    """
+    cache = cache_folder()
+    captions = [caption_images(images, cache) for images in (data, validation)]
+    if config.encoder is None:
+        coder = TextCoder(make_tokenizer(config), config.max_length)
+    else:
+        encoder, tokenizer = load_text_encoder(config.encoder)
+        coder = TextCoder(tokenizer, config.max_length, encoder)
+    return RunText(coder, *(CaptionSource(of_images, coder) for of_images in captions))
