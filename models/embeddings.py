@@ -55,16 +55,14 @@ def sincos_position_embedding(height: int, width: int, dim: int) -> torch.Tensor
 
 
 def gist_of_tokens(tokens: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """The gist (B, D) of a text: its tokens' sum over the root of their number.
-
-    A mean would shrink as the text grows, and with it the say of the one token that names the digit.
+    """The gist (B, D) of a text: the mean of its tokens.
 
     Args:
         tokens: (B, L, D).
         mask: (B, L), nonzero where a token may be read; None reads all.
     """
     weights = torch.ones_like(tokens[..., :1]) if mask is None else mask.to(tokens.dtype)[..., None]
-    return (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1).sqrt()
+    return (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
 class ConditionEmbedding(nn.Module):
@@ -75,8 +73,7 @@ class ConditionEmbedding(nn.Module):
     0.02 of DiT's reference the UNet had not learned what a class is after 400 steps (CHANGELOG, 0.1.0).
 
     The gist of the text is added, as Imagen adds its pooled text (2205.11487, section 2.3): which digit it is concerns
-    every place of the image, and cross-attention stands at the coarse ones alone. It starts at about unit variance, for
-    the same reason as the table.
+    every place of the image, and cross-attention stands at the coarse ones alone.
 
     Args:
         dim: width of the vector.
@@ -93,8 +90,6 @@ class ConditionEmbedding(nn.Module):
         self.time_out = nn.Linear(dim, dim)
         self.class_table = None if num_classes is None else nn.Embedding(num_classes + 1, dim)
         self.text_in = None if text_dim is None else nn.Linear(text_dim, dim)
-        if self.text_in is not None and text_dim is not None:
-            nn.init.normal_(self.text_in.weight, std=text_dim**-0.5)
 
     def forward(
         self,

@@ -64,7 +64,7 @@ def test_only_a_part_of_the_steps_is_taken(unet, three):
     "name", ["DDIM", "DDPM", "EulerDiscrete", "DPMSolverMultistep", "UniPCMultistep", "HeunDiscrete"]
 )
 def test_schedulers_of_diffusers_start_in_the_middle(unet, three, name):
-    """Little noise changes little; catches a scheduler whose first step is taken for that of the whole grid."""
+    """Little noise changes little; catches noise of another level than the one that denoising begins at."""
     pipe = made_of(unet, DigitImg2ImgPipeline)
     changes = {"timestep_spacing": "leading"} if name == "HeunDiscrete" else {}
     pipe.scheduler = getattr(diffusers, f"{name}Scheduler").from_config(unet.scheduler.config, **changes)

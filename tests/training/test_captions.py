@@ -70,6 +70,16 @@ def test_the_saved_pipeline_has_the_averaged_encoder(text_config):
     assert pipe(["7", "칠"], num_inference_steps=2, generator=0, output_type="pt").images.shape == (2, 1, 8, 8)
 
 
+def test_looking_at_a_run_leaves_it_untouched(text_config):
+    """Catches averages that are copied into the model in training."""
+    ends = []
+    for name, every in (("often", 2), ("never", 100)):
+        run = prepare_run(text_config(name, "training.max_train_steps=6", f"training.validation_steps={every}"))
+        train(run)
+        ends.append(torch.cat([p.flatten() for p in run.model.parameters()]))
+    assert torch.equal(*ends)
+
+
 def test_a_run_that_was_cut_off_ends_the_same(text_config, monkeypatch):
     """Bit for bit, weights, moments and the saved pipeline; catches captions drawn from a global generator."""
     whole = train(prepare_run(text_config("whole")))
