@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
-	$(BIN)/text2digit sample --model unet-mnist --digits 0-9 --num 10 --steps 10 --guidance-scale 2 -o digits.png
+	$(BIN)/text2digit sample --model unet-mnist --digits 0-9 --num 10 -o digits.png
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest
