@@ -9,7 +9,10 @@ ROOT = Path(__file__).parent
 PACKAGES = ["benchmarks", "data", "evaluation", "models", "pipelines", "schedulers", "sharing", "training"]
 WEIGHTS = ["*.json", "*.md", "*.png", "*.yaml", "*.jsonl", "*.safetensors"]
 
-TEST = ["pytest>=8", "hypothesis>=6", "num2words>=0.5.13", "torchmetrics>=1.4", "setuptools>=77", "wheel"]
+TEST = [
+    *("pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "num2words>=0.5.13", "torchmetrics>=1.4"),
+    *("setuptools>=77", "wheel"),
+]
 LINT = ["ruff>=0.9", "mypy>=1.13", "types-PyYAML"]
 
 setup(

@@ -47,7 +47,7 @@ def make_scheduler(name: str, config: Mapping[str, Any]) -> SchedulerMixin:
     ours = {"ddim": schedulers.DDIMScheduler, "ddpm": schedulers.DDPMScheduler}
     is_flow = config.get("beta_schedule") == "flow" or config.get("use_flow_sigmas", False)
     if name in ours:
-        return ours[name].from_config(config, **({"beta_schedule": "flow"} if is_flow else {}))
+        return ours[name].from_config(config)
     fitting = [
         n for n in SCHEDULERS if n in ours or n.startswith("flow-") == is_flow or (is_flow and n in FOLLOW_A_FLOW)
     ]

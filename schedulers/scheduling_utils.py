@@ -1,6 +1,7 @@
 """What DDPM and DDIM share: the table of levels, the grid of timesteps, and the reading of a prediction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from diffusers.configuration_utils import ConfigMixin
@@ -30,6 +31,14 @@ class DiscreteScheduler(SchedulerMixin, ConfigMixin):
     init_noise_sigma = 1.0
     # diffusers' schedulers that read the same betas: any of them may replace ours by from_config.
     _compatibles = [e.name for e in KarrasDiffusionSchedulers]
+
+    @classmethod
+    def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
+        """diffusers' `from_config`, which also takes the config of one of its schedulers that follows a flow:
+        `use_flow_sigmas` there is the beta schedule "flow" here."""
+        if isinstance(config, Mapping) and config.get("use_flow_sigmas"):
+            kwargs.setdefault("beta_schedule", "flow")
+        return super().from_config(config, return_unused_kwargs, **kwargs)
 
     def _build_levels(self) -> None:
         """Fill the tables from the config. Coefficients are read from float64 and leave as Python numbers."""

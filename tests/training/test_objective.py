@@ -232,7 +232,12 @@ def test_a_run_trains_by_any_objective(overrides, tmp_path):
         "training.batch_size=32",
         "optim.warmup_steps=5",
     ]
-    flags += ["model.block_out_channels=[16, 32]", "training.logging_steps=20", f"training.output_dir={tmp_path}"]
+    flags += [
+        "training.sampler=ddim",
+        "model.block_out_channels=[16, 32]",
+        "training.logging_steps=20",
+        f"training.output_dir={tmp_path}",
+    ]
     run = prepare_run(load_config("unet", [*flags, "model.attention_head_dim=16", *overrides]))
     train(run)
     losses = [line["loss"] for line in run.history.lines if "loss" in line]
