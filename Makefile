@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	$(BIN)/text2digit sample --model unet-mnist --digits 0-9 --num 10 -o digits.png
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m text2digit.benchmarks.speed --readme benchmarks/README.md
