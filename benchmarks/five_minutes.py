@@ -9,7 +9,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,8 @@ from typing import Any
 import torch
 
 from ..config import load_config
-from ..pipelines import DigitPipeline
 from ..runtime import describe_device, describe_software, keep_freed_memory
-from ..training import prepare_run, train
-from .quality import score
+from .quality import score, train_timed
 
 RESULTS = Path(__file__).resolve().parent / "results" / "five-minutes.json"
 SCALES = (1.0, 1.25, 1.5)
@@ -44,16 +41,13 @@ def measure(system: str, seed: int, folder: Path) -> dict[str, Any]:
     recipe, changes = SYSTEMS[system]
     own = (f"training.seed={seed}", f"training.output_dir={folder}", "training.quality_images=0")
     config = load_config(recipe, [*changes, *QUIET, *own])
-    started = time.perf_counter()
-    pipeline = DigitPipeline.from_pretrained(train(prepare_run(config)))
-    seconds = time.perf_counter() - started
+    pipeline, cost = train_timed(config)
     return {
         "system": system,
         "seed": seed,
-        "parameters": sum(p.numel() for p in pipeline.denoiser.parameters()),
         "images": config.training.batch_size * (config.training.max_train_steps or 0),
-        "seconds": round(seconds),
         "threads": torch.get_num_threads(),
+        **cost,
         "by_guidance": {str(scale): score(pipeline, config.data, scale) for scale in SCALES},
     }
 

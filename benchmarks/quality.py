@@ -122,18 +122,22 @@ def recipe(variant: str, seed: int, folder: Path) -> tuple[RunConfig, float]:
 def measure(variant: str, seed: int, folder: Path) -> dict[str, Any]:
     """Train a variant and measure what it draws."""
     config, flops = recipe(variant, seed, folder)
-    started = time.perf_counter()
-    pipeline = DigitPipeline.from_pretrained(train(prepare_run(config)))
-    trained = time.perf_counter() - started
-    return {
+    pipeline, cost = train_timed(config)
+    facts = {
         "variant": variant,
         "seed": seed,
-        "parameters": sum(p.numel() for p in pipeline.denoiser.parameters()),
         "steps": config.training.max_train_steps,
         "tflop": round(flops / 1e12, 2),
-        "seconds": round(trained),
-        **score(pipeline, config.data, 1.0),
     }
+    return {**facts, **cost, **score(pipeline, config.data, 1.0)}
+
+
+def train_timed(config: RunConfig) -> tuple[DigitPipeline, dict[str, int]]:
+    """What a run leaves, and what it took."""
+    started = time.perf_counter()
+    pipeline = DigitPipeline.from_pretrained(train(prepare_run(config)))
+    seconds = round(time.perf_counter() - started)
+    return pipeline, {"parameters": sum(p.numel() for p in pipeline.denoiser.parameters()), "seconds": seconds}
 
 
 def score(pipeline: DigitPipeline, data: DataConfig, guidance_scale: float) -> dict[str, float]:
