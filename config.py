@@ -142,7 +142,7 @@ class OptimConfig:
     """How weights move.
 
     Args:
-        optimizer: "adamw", or "muon" for the matrices of the blocks, with AdamW for all else (`training/optim.py`).
+        optimizer: "adamw", or "muon" for the matrices and filters of the blocks, with AdamW for the rest.
         lr: peak learning rate.
         warmup_steps: steps of linear rise from zero to `lr`.
         decay: "cosine", "linear" or "constant" after that, to zero at the last step.

@@ -43,9 +43,8 @@ class DiTBlock(nn.Module):
         self.cross_attention = None if cross_attention_dim is None else DigitAttention(dim, heads, cross_attention_dim)
         self.norm2 = nn.LayerNorm(dim, elementwise_affine=False, eps=1e-6)
         hidden = int(dim * mlp_ratio)
-        self.mlp = nn.Sequential(
-            nn.Linear(dim, hidden), nn.GELU(approximate="tanh"), nn.Dropout(dropout), nn.Linear(hidden, dim)
-        )
+        # The exact GELU: on CPUs it is faster than the tanh of DiT's reference, whose values differ by under 5e-4.
+        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim))
         self.modulation = nn.Linear(dim, 6 * dim)
 
     def forward(

@@ -7,21 +7,23 @@ import torch
 from torch import nn
 
 from ..config import OptimConfig
+from .muon import Muon
 
 
 def parameter_roles(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     """Every parameter by what it does, each in exactly one list.
 
     Returns:
-        "matrix": of linear layers inside the blocks; "table": rows that are looked up, such as the classes'; "filter":
-        convolutions, and linear layers between the blocks and the outside; "vector": biases and norms.
+        "matrix": of linear layers and convolutions inside the blocks; "table": rows that are looked up, such as the
+        classes'; "outer": layers between the blocks and the outside; "vector": biases and norms.
     """
     blocks = [block for block in model.modules() if isinstance(block, nn.ModuleList)]
-    linear = {id(layer.weight) for block in blocks for layer in block.modules() if isinstance(layer, nn.Linear)}
+    kinds = (nn.Linear, nn.Conv2d)
+    inside = {id(layer.weight) for block in blocks for layer in block.modules() if isinstance(layer, kinds)}
     tables = {id(p) for layer in model.modules() if isinstance(layer, nn.Embedding) for p in layer.parameters()}
-    roles: dict[str, list[nn.Parameter]] = {"matrix": [], "table": [], "filter": [], "vector": []}
+    roles: dict[str, list[nn.Parameter]] = {"matrix": [], "table": [], "outer": [], "vector": []}
     for p in model.parameters():
-        role = "vector" if p.dim() <= 1 else "table" if id(p) in tables else "matrix" if id(p) in linear else "filter"
+        role = "vector" if p.dim() <= 1 else "table" if id(p) in tables else "matrix" if id(p) in inside else "outer"
         roles[role].append(p)
     return roles
 
@@ -29,15 +31,15 @@ def parameter_roles(model: nn.Module) -> dict[str, list[nn.Parameter]]:
 def make_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
     """AdamW (1711.05101) for all weights; or Muon for the matrices of the blocks and AdamW for the others.
 
-    Muon is torch's, with the step sizes of AdamW (2502.16982, section 2.2), so that one learning rate serves both.
-    Matrices and filters decay; tables and vectors do not.
+    Muon takes steps as large as AdamW's, so that one learning rate serves both. Matrices, those to the outside too,
+    decay; tables and vectors do not.
 
     Raises:
-        ValueError: Muon, where the installed torch has none or the model no matrices.
+        ValueError: Muon, where the blocks of the model have no matrices.
     """
     roles = parameter_roles(model)
     muon = config.optimizer == "muon"
-    decaying = roles["filter"] if muon else [*roles["matrix"], *roles["filter"]]
+    decaying = roles["outer"] if muon else [*roles["matrix"], *roles["outer"]]
     groups = [
         {"params": decaying, "weight_decay": config.weight_decay},
         {"params": [*roles["table"], *roles["vector"]], "weight_decay": 0.0},
@@ -46,14 +48,9 @@ def make_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.O
     adamw = torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, **_kernels(model))
     if not muon:
         return [adamw]
-    if not hasattr(torch.optim, "Muon"):
-        raise ValueError(f"optim.optimizer: got 'muon', which torch {torch.__version__} has not; 2.9 has it.")
     if not roles["matrix"]:
         raise ValueError("optim.optimizer: got 'muon' for a model whose blocks have no matrices; use adamw.")
-    matrices = torch.optim.Muon(
-        roles["matrix"], lr=config.lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
-    )
-    return [adamw, matrices]
+    return [adamw, Muon(roles["matrix"], lr=config.lr, weight_decay=config.weight_decay)]
 
 
 def _kernels(model: nn.Module) -> dict[str, bool]:

@@ -85,8 +85,6 @@ OBJECTIVES = [
 def test_a_training_step_stays_within_the_limits_of_mps(model_type, optimizer, prediction_type, schedule, objective):
     """Draws, loss, gradient, clipping, optimizer, average. Catches a table of levels, a weight or a timestep that
     arrives in float64, and a tensor that was left on the CPU."""
-    if optimizer == "muon" and not hasattr(torch.optim, "Muon"):
-        pytest.skip("needs a torch with Muon, 2.9 or newer")
     scheduler = DDIMScheduler(prediction_type=prediction_type, beta_schedule=schedule)
     data = ImageData(torch.zeros(20, 1, 28, 28, dtype=torch.uint8), torch.arange(20) % 10, tuple("0123456789"))
     draw = draw_batch(data, 0, 8, 0, scheduler.path, 0.5, objective)

@@ -17,6 +17,8 @@ from text2digit.training.objective import Draw, denoising_loss, draw_batch, leve
 from text2digit.training.timesteps import TIME_DRAWS, draw_times
 from text2digit.training.weighting import WEIGHTINGS, loss_weights
 
+from .conftest import FIXED
+
 UNIFORM = ObjectiveConfig()
 CPU = torch.device("cpu")
 PATH = DDIMScheduler().path
@@ -206,7 +208,7 @@ def test_an_objective_that_cannot_be_is_refused_before_anything_is_written(overr
     """Catches a run that dies at its first picture, or when it first draws the last of 1,000 levels."""
     folder = tmp_path / "run"
     with pytest.raises(ValueError, match=message):
-        prepare_run(load_config("unet", ["data.dataset=digits", f"training.output_dir={folder}", *overrides]))
+        prepare_run(load_config("unet", [*FIXED, "data.dataset=digits", f"training.output_dir={folder}", *overrides]))
     assert not folder.exists()
 
 
@@ -226,6 +228,7 @@ def test_an_objective_that_cannot_be_is_refused_before_anything_is_written(overr
 def test_a_run_trains_by_any_objective(overrides, tmp_path):
     """From the config to a falling loss on real 8x8 digits, and to images; those of a flow are FlowMatchEuler's too."""
     flags = [
+        *FIXED,
         "data.dataset=digits",
         "training.max_train_steps=120",
         "optim.lr=2e-3",

@@ -5,11 +5,10 @@ import torch
 from torch import nn
 
 from text2digit.config import OptimConfig
+from text2digit.training.muon import Muon, orthogonalize
 from text2digit.training.optim import learning_rate, make_optimizers, parameter_roles, set_learning_rate
 
 from ..conftest import TINY
-
-needs_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="needs a torch with Muon, 2.9 or newer")
 
 
 def ids(parameters):
@@ -21,16 +20,18 @@ def test_each_parameter_has_one_role(model_type):
     roles = parameter_roles(model)
     assert ids(p for role in roles.values() for p in role) == ids(model.parameters())
     assert [id(p) for p in roles["table"]] == [id(model.condition_embedding.class_table.weight)]
-    assert all(p.dim() == 1 for p in roles["vector"]) and all(p.dim() == 2 for p in roles["matrix"])
+    assert all(p.dim() == 1 for p in roles["vector"]) and all(p.dim() >= 2 for p in roles["matrix"])
     named = dict(model.named_parameters())
     outside = ["condition_embedding.time_in.weight"]
     outside += ["patch_in.weight", "patch_out.weight"] if model_type == "DiT" else ["conv_in.weight", "conv_out.weight"]
-    assert {id(named[name]) for name in outside} <= set(ids(roles["filter"]))
-    assert any("attention.to_q" in name for name, p in named.items() if id(p) in ids(roles["matrix"]))
+    assert {id(named[name]) for name in outside} <= set(ids(roles["outer"]))
+    matrices = {name for name, p in named.items() if id(p) in ids(roles["matrix"])}
+    assert any("attention.to_q" in name for name in matrices)
+    assert model_type == "DiT" or any(named[name].dim() == 4 for name in matrices)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("muon", marks=needs_muon)])
-def test_only_matrices_and_filters_decay(model_type, optimizer):
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_only_matrices_decay(model_type, optimizer):
     """Catches a weight that no optimizer moves, one that two move, and a norm or table that decays."""
     model = TINY[model_type]()
     roles = parameter_roles(model)
@@ -38,16 +39,15 @@ def test_only_matrices_and_filters_decay(model_type, optimizer):
     groups = [group for each in optimizers for group in each.param_groups]
     assert ids(p for group in groups for p in group["params"]) == ids(model.parameters())
     decaying = [p for group in groups if group["weight_decay"] == 0.01 for p in group["params"]]
-    assert ids(decaying) == ids([*roles["matrix"], *roles["filter"]])
+    assert ids(decaying) == ids([*roles["matrix"], *roles["outer"]])
     assert all(group["weight_decay"] in (0.0, 0.01) for group in groups)
     if optimizer == "muon":
-        assert isinstance(optimizers[1], torch.optim.Muon)
+        assert isinstance(optimizers[1], Muon)
         assert ids(optimizers[1].param_groups[0]["params"]) == ids(roles["matrix"])
     set_learning_rate(optimizers, 0.125)
     assert {group["lr"] for group in groups} == {0.125}
 
 
-@needs_muon
 def test_a_muon_step_is_as_long_as_an_adamw_step():
     """2502.16982, section 2.2: 0.2 sqrt(max(n, m)) times an orthogonal matrix has entries of 0.2 in the root mean
     square. Catches a learning rate that would need another value for the matrices."""
@@ -63,16 +63,51 @@ def test_a_muon_step_is_as_long_as_an_adamw_step():
     assert step.square().mean().sqrt().item() == pytest.approx(0.2, rel=0.25)
 
 
-@needs_muon
 def test_muon_without_matrices_is_refused():
     with pytest.raises(ValueError, match="a model whose blocks have no matrices; use adamw"):
         make_optimizers(nn.Linear(2, 2), OptimConfig(optimizer="muon"))
 
 
-def test_muon_of_an_old_torch_is_refused(monkeypatch):
-    monkeypatch.delattr(torch.optim, "Muon", raising=False)
-    with pytest.raises(ValueError, match="got 'muon', which torch .* has not; 2.9 has it"):
-        make_optimizers(TINY["DiT"](), OptimConfig(optimizer="muon"))
+@pytest.mark.parametrize("shape", [(24, 64), (64, 24), (32, 32)], ids=str)
+def test_orthogonalized_matrices_keep_their_singular_vectors(shape):
+    """Beside the singular value decomposition: U S V becomes U S' V with S' near 1. Catches a wrong coefficient, a
+    transposed product, and an iteration that has not converged."""
+    torch.manual_seed(0)
+    matrix = torch.randn(*shape)
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    inside = u.T @ orthogonalize(matrix) @ v.T
+    assert (inside - inside.diag().diag()).abs().max() < 1e-3
+    assert inside.diag().min() > 0.6 and inside.diag().max() < 1.3
+    assert orthogonalize(torch.zeros(shape)).abs().max() == 0
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch has Muon from 2.9 on")
+def test_muon_is_torch_s():
+    """Three steps with decay beside torch.optim.Muon, which iterates in bfloat16. Catches a momentum that is not
+    Nesterov's, a wrong factor and coupled decay."""
+    torch.manual_seed(0)
+    start, gradients = torch.randn(48, 32), torch.randn(3, 48, 32)
+    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    options = {"lr": 0.1, "weight_decay": 0.1, "momentum": 0.9}
+    steppers = (Muon([ours], **options), torch.optim.Muon([theirs], **options, adjust_lr_fn="match_rms_adamw"))
+    for gradient in gradients:
+        for p, stepper in zip((ours, theirs), steppers, strict=True):
+            p.grad = gradient.clone()
+            stepper.step()
+    assert (ours - theirs).norm() < 0.02 * (ours - start).norm()
+
+
+def test_muon_takes_filters_as_matrices():
+    """A 3x3 convolution steps as the matrix from (inputs x window) to outputs. Catches a flattening of the wrong
+    side."""
+    torch.manual_seed(0)
+    filters = nn.Parameter(torch.zeros(8, 4, 3, 3))
+    filters.grad = torch.randn(8, 4, 3, 3)
+    Muon([filters], lr=1.0, weight_decay=0.0).step()
+    rows = filters.detach().flatten(1) / (0.2 * 36**0.5)
+    assert torch.linalg.svdvals(rows).sub(1).abs().max() < 0.4
+    with pytest.raises(ValueError, match="got a parameter of shape .5,., expected two dimensions or more"):
+        Muon([nn.Parameter(torch.zeros(5))])
 
 
 def test_learning_rate_by_hand():
