@@ -12,6 +12,8 @@ VERBS = {
     "info": ("text2digit.sharing.info", "tell what a model is"),
     "push": ("text2digit.push_to_hub", "share a pipeline on the Hub"),
     "evaluate": ("text2digit.evaluation.evaluate", "measure a model, drawn digits, or real ones"),
+    "play": ("text2digit.gui.play", "see it work in the browser"),
+    "space": ("text2digit.gui.space", "write the app as a Hugging Face Space"),
 }
 
 

@@ -6,12 +6,14 @@ from setuptools import setup
 
 ROOT = Path(__file__).parent
 
-PACKAGES = ["benchmarks", "data", "evaluation", "models", "pipelines", "schedulers", "sharing", "training"]
+PACKAGES = ["benchmarks", "data", "evaluation", "gui", "models", "pipelines", "schedulers", "sharing", "training"]
 WEIGHTS = ["*.json", "*.md", "*.png", "*.yaml", "*.jsonl", "*.safetensors"]
 
+GUI = ["gradio>=6.31,<7"]
 TEST = [
     *("pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "num2words>=0.5.13", "torchmetrics>=1.4"),
     *("setuptools>=77", "wheel"),
+    *(*GUI, "playwright>=1.50"),  # its browser is the system's chromium; without one those tests skip
 ]
 LINT = ["ruff>=0.9", "mypy>=1.13", "types-PyYAML"]
 
@@ -31,6 +33,7 @@ setup(
         "text2digit": [
             "py.typed",
             "configs/*.yaml",
+            "gui/assets/*",
             *(f"pretrained/*/{pattern}" for pattern in WEIGHTS),
             *(f"pretrained/*/*/{pattern}" for pattern in WEIGHTS),
         ]
@@ -55,7 +58,7 @@ setup(
         "filelock>=3.12",
         "tensorboard>=2.15",
     ],
-    # gui: what the app will need, so that its name is settled; the app itself is not here yet.
-    extras_require={"gui": ["gradio>=5"], "test": TEST, "lint": LINT, "dev": [*TEST, *LINT]},
+    # gradio 6 has the sheet to draw on (HTML with a script of its own) and pages by language; nothing else needs it.
+    extras_require={"gui": GUI, "test": TEST, "lint": LINT, "dev": [*TEST, *LINT]},
     entry_points={"console_scripts": ["text2digit=text2digit.cli:main"]},
 )

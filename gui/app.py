@@ -1,0 +1,98 @@
+"""The page: its tabs in each language, its look, and how it is served."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from .compare import compare_tab
+from .draw import draw_tab
+from .edit import edit_tab
+from .inside import inside_tab
+from .parts import Desk, Shelf
+from .studio import Studio
+from .training import training_tab
+from .words import LANGUAGES, Words
+
+ASSETS = Path(__file__).parent / "assets"
+# Fonts of the system alone: a web font would be fetched from elsewhere.
+FONTS = ["system-ui", "Pretendard", "Apple SD Gothic Neo", "Malgun Gothic", "Noto Sans KR", "NanumGothic", "sans-serif"]
+MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "D2Coding", "monospace"]
+# Visitors beyond this are told that the line is full.
+LONGEST_LINE = 64
+# Seconds: how often downloads are cleared away, and how old they are then.
+CLEAR_EVERY, CLEAR_AFTER = 600, 3600
+
+
+def make_app(studio: Studio, language: str = "en", any_folder: bool = True) -> gr.Blocks:
+    """The app, on one page for each language.
+
+    Args:
+        studio: the models.
+        language: of the first page; the others are at /en and /ko.
+        any_folder: let a visitor name any folder of this machine on the training page, which is right where the
+            visitor is its owner, and wrong on a Space.
+    """
+    shelf = Shelf()
+    with gr.Blocks(title="text2digit", analytics_enabled=False, delete_cache=(CLEAR_EVERY, CLEAR_AFTER)) as app:
+        _page(studio, shelf, Words(language), any_folder, LANGUAGES[language])
+    for other in LANGUAGES:
+        if other != language:
+            with app.route(LANGUAGES[other], other):
+                _page(studio, shelf, Words(other), any_folder, LANGUAGES[language])
+    app.queue(max_size=LONGEST_LINE, default_concurrency_limit=1)
+    return app
+
+
+def launch_options() -> dict[str, Any]:
+    """Arguments of `launch` that make the page look and stay at home: no share link, no fonts or scripts of others."""
+    theme = gr.themes.Soft(
+        primary_hue="blue", secondary_hue="blue", neutral_hue="slate", font=FONTS, font_mono=MONO_FONTS
+    ).set(
+        body_background_fill="*neutral_50",
+        body_background_fill_dark="*neutral_950",
+        block_shadow="none",
+        # The theme's own greys are too faint to read (contrast below 4.5 to 1), and its titles shout.
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        block_title_text_color="*body_text_color",
+        block_title_text_color_dark="*body_text_color",
+        block_title_text_weight="600",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_500",
+        block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+    )
+    return {
+        "theme": theme,
+        "css_paths": [ASSETS / "style.css"],
+        "head": f"<style>{(ASSETS / 'frame.css').read_text(encoding='utf-8')}</style>",
+        "footer_links": ["settings"],
+        "share": False,
+        "ssr_mode": False,
+        "run_history": False,
+        "pwa": False,
+        "show_error": False,
+    }
+
+
+def _page(studio: Studio, shelf: Shelf, words: Words, any_folder: bool, first_page: str) -> None:
+    gr.Navbar(main_page_name=first_page)
+    with gr.Row(elem_classes="t2d-head", equal_height=False):
+        gr.HTML(f"<h1>{words('title')}</h1><p>{words('tagline')}</p>", elem_classes="t2d-title")
+        model = gr.Dropdown(
+            list(studio.models), value=studio.model, label=words("model"),
+            scale=0, min_width=240, visible=len(studio.models) > 1,
+        )  # fmt: skip
+    desk = Desk(studio, words, shelf, model)
+    tabs = {"draw": draw_tab, "inside": inside_tab, "compare": compare_tab, "edit": edit_tab}
+    with gr.Tabs():
+        for name, build in tabs.items():
+            with gr.Tab(words(name), id=name):
+                build(desk)
+        with gr.Tab(words("training"), id="training") as tab:
+            training_tab(desk, tab, any_folder)

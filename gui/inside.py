@@ -1,0 +1,151 @@
+"""The tab that looks inside one digit: a slider over what the model saw and said."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+import torch
+
+from ..pipelines.images import image_grid
+from ..schedulers.noise import NoisePath
+from .parts import Asked, Controls, Desk, Result, read_settings, run_buttons, wire
+from .pictures import thin, tiles
+from .plots import confidence_plot, schedule_plots
+from .snippets import inside_snippet
+from .studio import Settings, Step, check_work
+from .trace import Moment, Recorder, confidences, panels
+from .words import Words
+
+# Seconds that a visitor's trace is kept after the last use.
+KEPT = 3600
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One digit as it came about.
+
+    Attributes:
+        asked: class or prompt.
+        moments: one for each time that the sampler asked the model.
+        confidence: (n, K), or None for what the classifier does not know.
+    """
+
+    settings: Settings
+    asked: int | str
+    path: NoisePath
+    moments: list[Moment]
+    confidence: torch.Tensor | None
+
+
+def inside_tab(desk: Desk) -> None:
+    """Inputs, then the slider with the pictures, then the curves."""
+    words = desk.words
+    gr.Markdown(words("inside_about"), elem_classes="t2d-about")
+    trace: Any = gr.State(None, time_to_live=KEPT)
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=300):
+            asked = Asked(desk, one=True, chosen=7)
+            controls = Controls(desk)
+            buttons = run_buttons(words, "draw_button")
+        with gr.Column(scale=3, min_width=300):
+            slider = gr.Slider(
+                1, 2, value=1, step=1, label=words("step"), info=words("step_info"), visible=False,
+                elem_classes="t2d-slider",
+            )  # fmt: skip
+            result = Result(desk, "inside")
+            plots = gr.HTML("", elem_classes="t2d-plots")
+
+    def draw(model: str, classes: Any, prompt: str, *values: Any) -> Iterator[dict]:
+        settings = read_settings(model, *values)
+        chosen = asked.read(model, classes, prompt)
+        check_work(1, settings.steps)
+        for news in record(desk, settings, chosen):
+            if isinstance(news, Trace):
+                last = len(news.moments)
+                yield {
+                    trace: news,
+                    # A slider needs two ends; a single step leaves nothing to slide over.
+                    slider: gr.update(maximum=max(last, 2), value=last, visible=last > 1),
+                    **show(desk, result, plots, news, last),
+                }
+            else:
+                moment, index, total = news
+                yield result.step(_tiles(words, moment), index, total)
+
+    wire(buttons, draw, [desk.model, *asked.inputs, *controls.inputs], result, [trace, slider, plots])
+
+    def slide(seen: Trace | None, place: float) -> Any:
+        return gr.skip() if seen is None else show(desk, result, plots, seen, int(place))
+
+    slider.input(
+        slide,
+        [trace, slider],
+        [*result.outputs, plots],
+        queue=False,
+        show_progress="hidden",
+        trigger_mode="always_last",
+        api_visibility="private",
+    )
+
+
+def record(desk: Desk, settings: Settings, asked: list[int] | list[str]) -> Iterator[Trace | tuple[Moment, int, int]]:
+    """Draw one digit and keep what was seen; moments while it draws, and the whole at the end."""
+    studio = desk.studio
+    pipeline, path = studio.prepare(settings), studio.path(settings.model)
+    recorder = Recorder(pipeline, path)
+    if len(asked) != 1:
+        raise ValueError(f"digit: got {len(asked)}, expected one to look inside of.")
+
+    def call(tell: Any) -> Any:
+        def keep(pipe: Any, i: int, t: torch.Tensor, tensors: dict) -> dict:
+            if len(tensors["latents"]) > 1:
+                raise ValueError(f"prompt: got a number of {len(tensors['latents'])} digits, expected one digit.")
+            recorder.keep(tensors["model_output"])
+            return tell(pipe, i, t, tensors)
+
+        with recorder:
+            pipeline(
+                asked[0],
+                num_inference_steps=settings.steps,
+                guidance_scale=settings.guidance_scale,
+                generator=settings.seed,
+                callback_on_step_end=keep,
+                callback_on_step_end_tensor_inputs=("latents", "model_output"),
+            )
+
+    for news in studio.stream(call):
+        if isinstance(news, Step):
+            yield recorder.moments[-1], news.index, news.total
+    classifier = studio.classifier(settings.model)
+    confidence = None if classifier is None else confidences(classifier, recorder.moments)
+    yield Trace(settings, asked[0], path, recorder.moments, confidence)
+
+
+def show(desk: Desk, result: Result, plots: gr.HTML, trace: Trace, place: int) -> dict:
+    """Updates for a step; the first is 1."""
+    words, moments = desk.words, trace.moments
+    moment = moments[place - 1]
+    facts = {"timestep": moment.timestep, "alpha": moment.alpha, "sigma": moment.sigma, "log_snr": moment.log_snr}
+    sentence = words("level", index=place, total=len(moments), **facts)
+    titles = (words("levels_plot"), words("snr_plot"))
+    curves = schedule_plots(trace.path, [m.timestep for m in moments], moment.timestep, titles)
+    note = ""
+    if trace.confidence is not None:
+        label = trace.asked if isinstance(trace.asked, int) else None
+        curves += confidence_plot(trace.confidence, label, place - 1, words("confidence_plot"))
+        share, top = trace.confidence[place - 1].max(dim=0)
+        note = words("confidence_top", label=int(top), share=float(share))
+    frames = [image_grid(panels(m), 4) for m in thin(moments)]
+    return {
+        result.picture: _tiles(words, moment),
+        **result.told(sentence, note),
+        **result.files(image_grid(panels(moment), 4), frames, inside_snippet(trace.settings, trace.asked, place - 1)),
+        plots: f'<div class="plots">{curves}</div>',
+    }
+
+
+def _tiles(words: Words, moment: Moment) -> str:
+    direction = "no_direction" if moment.direction is None else "direction"
+    captions = [words(key) for key in ("x_t", "x_0", "noise", direction)]
+    return tiles(list(panels(moment)), captions, words("a_digit"), 4, "large")

@@ -1,0 +1,58 @@
+"""See it work in the browser: `text2digit play`, offline and for this machine alone."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from text2digit.gui.words import LANGUAGES
+from text2digit.runtime import keep_freed_memory
+
+DEFAULT_MODEL = "unet-mnist"
+NO_GRADIO = "error: got no gradio, expected it for the app; install it by: pip install 'text2digit[gui]'"
+LOOPBACK = "127.0.0.1"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The flags."""
+    parser = argparse.ArgumentParser(prog="text2digit play", description=__doc__)
+    add = parser.add_argument
+    add("--model", default=DEFAULT_MODEL, help="a folder, shipped weights, or user/name on the Hub (%(default)s)")
+    add("--port", type=int, help="of the page (the first free one from 7860 on)")
+    add("--lang", choices=list(LANGUAGES), default="en", help="of the first page; the other is a link (%(default)s)")
+    add("--open", action="store_true", help="open the browser")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command until it is stopped; returns the exit status."""
+    arguments = make_parser().parse_args(argv)
+    keep_freed_memory()  # before the first tensor
+    try:
+        import gradio  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name != "gradio":
+            raise
+        print(NO_GRADIO, file=sys.stderr)
+        return 2
+    from diffusers.utils import logging
+
+    from text2digit.gui.app import launch_options, make_app
+    from text2digit.gui.studio import Studio
+
+    logging.disable_progress_bar()
+    try:
+        app = make_app(Studio(arguments.model), arguments.lang)
+        app.launch(
+            server_name=LOOPBACK, server_port=arguments.port, inbrowser=arguments.open, quiet=True,
+            prevent_thread_lock=True, **launch_options(),
+        )  # fmt: skip
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"text2digit is at {app.local_url} (Ctrl+C ends it)", flush=True)
+    app.block_thread()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

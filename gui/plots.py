@@ -1,0 +1,153 @@
+"""Curves as SVG whose text and axes take the page's colour, so that they are right in light and in dark."""
+
+import io
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib import rc_context
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from ..schedulers.noise import NoisePath, log_snr
+
+# Stands in the SVG where the page's own colour belongs, which matplotlib has no word for.
+INK = "#010203"
+# Legible on white and on near-black, and apart for colour-blind readers.
+BLUE, ORANGE, GREEN, GREY = "#3b82c4", "#d9822b", "#2a9d78", "#8a8f98"
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text: the page's font, and readable by machines
+    "svg.hashsalt": "text2digit",
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "font.size": 11,
+    "lines.linewidth": 1.8,
+}
+
+
+def schedule_plots(path: NoisePath, timesteps: Sequence[float], here: float | None, words: tuple[str, str]) -> str:
+    """alpha and sigma over t, and the log-SNR, with the sampler's steps and the one that is looked at.
+
+    Args:
+        path: the levels.
+        timesteps: of the steps; a tick each.
+        here: t of the current one.
+        words: what the two plots are.
+    """
+    first = max(path.clean_timestep, 0)
+    places = torch.linspace(first, path.num_train_timesteps - (1 if path.clean_timestep < 0 else 0), 200).double()
+    alpha, sigma = path.levels(places)
+    snr = log_snr(alpha, sigma)
+    finite = snr.isfinite()
+    figure, axes = _new()
+    axes.plot(places, alpha, color=BLUE, label="α(t)")
+    axes.plot(places, sigma, color=ORANGE, label="σ(t)")
+    _marks(axes, timesteps, here, path, lambda a, s: ((a, BLUE), (s, ORANGE)))
+    axes.set(xlabel="t", ylim=(-0.05, 1.08))
+    _legend(axes)
+    levels = _svg(figure, words[0])
+    figure, axes = _new()
+    axes.plot(places[finite], snr[finite], color=GREEN, label="log-SNR(t)")
+    _marks(axes, timesteps, here, path, lambda a, s: ((log_snr(a, s), GREEN),))
+    axes.set(xlabel="t")
+    _legend(axes)
+    return levels + _svg(figure, words[1])
+
+
+def confidence_plot(probabilities: torch.Tensor, asked: int | None, here: int, words: str) -> str:
+    """(n, K) probabilities over the steps: the asked class in front, the rest in grey with the likeliest named."""
+    figure, axes = _new()
+    steps = np.arange(1, len(probabilities) + 1)
+    last = probabilities[-1].argmax().item()
+    for label in range(probabilities.shape[1]):
+        front = label == asked or (asked is None and label == last)
+        colour, width = (BLUE, 2.4) if front else (GREY, 0.9)
+        named = str(label) if front or probabilities[:, label].max() > 0.3 else None
+        axes.plot(steps, probabilities[:, label], color=colour, linewidth=width, marker="." if front else None)
+        if named:
+            peak = int(probabilities[:, label].argmax())
+            axes.annotate(named, (steps[peak], float(probabilities[peak, label])), (0, 3), textcoords="offset points")
+    axes.axvline(here + 1, color=INK, linewidth=0.8, linestyle=":")
+    axes.set(xlabel="step", ylabel="p(class)", ylim=(-0.05, 1.12))
+    axes.locator_params(axis="x", integer=True)
+    return _svg(figure, words)
+
+
+def loss_plot(lines: Sequence[dict[str, Any]], words: str) -> str:
+    """Loss and held-out loss against the step."""
+    figure, axes = _new()
+    trained = [line for line in lines if line.get("loss") is not None]
+    axes.plot([x["step"] for x in trained], [x["loss"] for x in trained], color=BLUE, linewidth=1.1, label="training")
+    held_out = [line for line in lines if line.get("validation_loss") is not None]
+    if held_out:
+        values = [x["validation_loss"] for x in held_out]
+        axes.plot([x["step"] for x in held_out], values, color=ORANGE, marker=".", label="held out")
+    axes.set(xlabel="step", ylabel="loss")
+    if trained:
+        axes.set_yscale("log")
+    _legend(axes)
+    return _svg(figure, words)
+
+
+def loss_by_time_plot(lines: Sequence[dict[str, Any]], words: str) -> str:
+    """Loss in each tenth of the way from clean to noise: early lines pale, the last one in front."""
+    known = [line["loss_by_time"] for line in lines if any(v is not None for v in line.get("loss_by_time") or ())]
+    if not known:
+        return ""
+    figure, axes = _new()
+    chosen = [known[round(i)] for i in np.linspace(0, len(known) - 1, min(5, len(known)))]
+    tenths = (np.arange(len(chosen[0])) + 0.5) / len(chosen[0])
+    for i, values in enumerate(chosen):
+        heights = np.array([np.nan if v is None else v for v in values], dtype=float)
+        last = i + 1 == len(chosen)
+        axes.plot(tenths, heights, color=BLUE, alpha=1 if last else 0.2 + 0.12 * i, marker="." if last else None)
+    axes.set(xlabel="noise level, clean to noise", ylabel="loss", xlim=(0, 1), yscale="log")
+    return _svg(figure, words)
+
+
+def _new() -> tuple[Figure, Any]:
+    with rc_context(STYLE):
+        figure = Figure(figsize=(4.4, 2.6), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+    axes.grid(alpha=0.25, linewidth=0.5)
+    axes.patch.set_alpha(0)
+    return figure, axes
+
+
+def _legend(axes: Any) -> None:
+    legend = axes.legend(frameon=False, fontsize=10, handlelength=1.2)
+    for text in legend.get_texts():
+        text.set_color(INK)
+
+
+def _marks(axes: Any, timesteps: Sequence[float], here: float | None, path: NoisePath, values: Any) -> None:
+    """Ticks at the sampler's steps along the bottom, and points where the current one is."""
+    axes.plot(timesteps, [0.02] * len(timesteps), "|", color=INK, markersize=6, transform=axes.get_xaxis_transform())
+    if here is None:
+        return
+    alpha, sigma = path.levels(torch.tensor([here], dtype=torch.float64))
+    axes.axvline(here, color=INK, linewidth=0.8, linestyle=":")
+    for value, colour in values(alpha, sigma):
+        if value.isfinite():
+            axes.plot([here], [float(value)], "o", color=colour, markersize=7)
+
+
+def _svg(figure: Figure, words: str) -> str:
+    """The figure as an element that scales with its column, with words for those who do not see it."""
+    buffer = io.StringIO()
+    with rc_context(STYLE):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    label = escape(words, quote=True)
+    text = text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    return f'<figure class="plot">{text}<figcaption>{escape(words)}</figcaption></figure>'

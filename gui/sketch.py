@@ -1,0 +1,84 @@
+"""The sheet that a visitor draws on, as pictures. The browser's half is assets/pad.js."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import torch
+from PIL import Image
+
+from ..pipelines.images import to_uint8
+from .pictures import to_image
+from .words import Words
+
+CODE = (Path(__file__).parent / "assets" / "pad.js").read_text(encoding="utf-8")
+SHEET = """
+<div class="pad">
+  <p class="pad-name">${name}</p>
+  <canvas width="${side}" height="${side}" tabindex="0" role="img" aria-label="${name}. ${help}"></canvas>
+  <p class="pad-help">${help}</p>
+  <button type="button">${clear}</button>
+</div>
+"""
+
+
+def make_pad(words: Words, side: int, over: bool) -> gr.HTML:
+    """A sheet of side x side pixels; `over` paints a mask over a picture."""
+    return gr.HTML(
+        "",
+        html_template=SHEET,
+        js_on_load=CODE,
+        side=side,
+        mode="mask" if over else "draw",
+        name=words("mask" if over else "sketch"),
+        help=words("sketch_help"),
+        clear=words("clear"),
+        elem_classes="t2d-pad",
+    )
+
+
+def pad_value(image: torch.Tensor, over: bool) -> str:
+    """What a pad is given to show a picture, (C, H, W) in [0, 1]."""
+    pixels = to_uint8(image.mean(dim=0, keepdim=True)[None])[0]
+    return pixels.tobytes().hex() + (":" if over else "")
+
+
+def read_pad(value: Any, side: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Paper and ink of a pad, (side, side) uint8 each; None where there is nothing. A sketch is ink alone.
+
+    Raises:
+        ValueError: what no pad tells.
+    """
+    first, colon, second = str(value or "").partition(":")
+    paper, ink = (first, second) if colon else ("", first)
+    return _read(paper, side), _read(ink, side)
+
+
+def _read(text: str, side: int) -> torch.Tensor | None:
+    if not text:
+        return None
+    pixels = torch.frombuffer(bytearray.fromhex(text), dtype=torch.uint8)
+    if len(pixels) != side * side:
+        raise ValueError(f"sketch: got {len(pixels)} pixels, expected {side} x {side}.")
+    return pixels.reshape(side, side) if pixels.any() else None
+
+
+def centred(ink: torch.Tensor) -> torch.Tensor:
+    """A sketch moved so that its centre of mass is in the middle, as MNIST's digits are; no ink leaves the sheet.
+
+    Args:
+        ink: (H, W) uint8, not empty.
+    """
+    for axis in (0, 1):
+        mass = ink.double().sum(dim=1 - axis)
+        inked, size = mass.nonzero(), len(mass)
+        middle = float((mass * torch.arange(size)).sum() / mass.sum())
+        shift = round((size - 1) / 2 - middle)
+        shift = max(-int(inked.min()), min(shift, size - 1 - int(inked.max())))
+        ink = torch.roll(ink, shift, dims=axis)
+    return ink
+
+
+def as_image(pixels: torch.Tensor) -> Image.Image:
+    """(H, W) uint8 as a picture."""
+    return to_image(pixels[None].float() / 255)

@@ -1,0 +1,146 @@
+"""Write the app as a Hugging Face Space: `text2digit space --out DIR`, a folder that holds all that it needs.
+
+`cd DIR && python app.py` runs it as it will run there.
+"""
+
+import argparse
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from text2digit.gui.play import DEFAULT_MODEL
+from text2digit.gui.words import LANGUAGES
+from text2digit.pipelines.loading import find_pipeline_folder, shipped_names
+
+PACKAGE = Path(__file__).resolve().parent.parent
+# What the app imports; the rest of the package's requirements is for training and measuring.
+REQUIREMENTS = (
+    *("torch", "torchvision", "diffusers", "transformers", "tokenizers", "safetensors", "huggingface_hub"),
+    *("numpy", "pillow", "scipy", "pyyaml", "matplotlib"),
+)
+# Of the package: all code but that which only developers run.
+LEFT_OUT = ("tests", "benchmarks")
+# Of a model: what loads it, and what the training page shows. No code, no checkpoints.
+MODEL_PATTERNS = ("*.json", "*.jsonl", "*.yaml", "*.txt", "*.safetensors", "samples.png", "README.md")
+
+APP = '''"""text2digit in the browser."""
+
+from text2digit.gui.app import launch_options, make_app
+from text2digit.gui.studio import Studio
+
+app = make_app(Studio({model!r}), {language!r}, any_folder=False)
+
+if __name__ == "__main__":
+    app.launch(**launch_options())
+'''
+
+README = """---
+title: text2digit
+colorFrom: blue
+colorTo: gray
+sdk: gradio
+sdk_version: {gradio}
+python_version: "{python}"
+app_file: app.py
+license: apache-2.0
+short_description: Watch small diffusion models draw handwritten digits
+---
+
+# text2digit
+
+Small diffusion models draw handwritten digits: watch every step, look inside, compare samplers, edit a sketch.
+Written by `text2digit space`; `python app.py` runs it on a machine of your own. English and Korean.
+"""
+
+
+def build_space(folder: Path, model: str = DEFAULT_MODEL, language: str = "en") -> list[Path]:
+    """Write the tree of a Space.
+
+    Args:
+        folder: to fill; empty, or not there.
+        model: that the page opens with: a folder, the name of shipped weights, or user/name on the Hub; what ships
+            comes along.
+        language: of the first page.
+
+    Returns:
+        The files, relative to the folder, sorted.
+
+    Raises:
+        ValueError: the folder holds files already, or there is no such model.
+        FileNotFoundError: the Hub does not give it.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"--out: got {folder}, expected a folder that is empty or not there.")
+    source = find_pipeline_folder(model, {})
+    package = folder / "text2digit"
+    for path in _package_files():
+        _copy(path, package / path.relative_to(PACKAGE))
+    shipped = model in shipped_names()
+    name = model if shipped else re.sub(r"[^A-Za-z0-9._-]", "-", Path(source if "/" not in model else model).name)
+    if not shipped:
+        _copy_model(source, folder / name)
+    texts = {
+        "app.py": APP.format(model=name, language=language),
+        "requirements.txt": "".join(f"{line}\n" for line in requirements()),
+        "README.md": README.format(gradio=version("gradio"), python=".".join(map(str, sys.version_info[:2]))),
+    }
+    for file, text in texts.items():
+        (folder / file).write_text(text, encoding="utf-8", newline="\n")
+    return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+
+
+def requirements() -> list[str]:
+    """What is installed here, to the version: the Space runs what was tried."""
+    return [f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS]
+
+
+def _package_files() -> list[Path]:
+    """Code, recipes, the page's assets, the classifier and the models that ship."""
+    folders = [p.parent for p in PACKAGE.glob("*/__init__.py") if p.parent.name not in LEFT_OUT]
+    code = [path for folder in folders for path in folder.rglob("*.py")]
+    modules = [path for path in PACKAGE.glob("*.py") if path.name != "setup.py"]
+    models = [f for p in (PACKAGE / "pretrained").iterdir() if p.is_dir() for f in _model_files(p)]
+    others = [PACKAGE / "py.typed", *(PACKAGE / "configs").glob("*.yaml"), *(PACKAGE / "gui" / "assets").iterdir()]
+    return [*code, *modules, *models, *others]
+
+
+def _model_files(folder: Path) -> list[Path]:
+    """Of a model's own folder and those of its components."""
+    return [path for pattern in MODEL_PATTERNS for place in (".", "*") for path in folder.glob(f"{place}/{pattern}")]
+
+
+def _copy_model(source: Path, to: Path) -> None:
+    grids = list((source / "samples").glob("step-*.png"))
+    for path in [*_model_files(source), *grids]:
+        _copy(path, to / path.relative_to(source))
+
+
+def _copy(path: Path, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, to)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="text2digit space", description=__doc__)
+    add = parser.add_argument
+    add("--out", type=Path, required=True, metavar="DIR", help="where to write it; needs to be empty")
+    add("--model", default=DEFAULT_MODEL, help="that the page opens with (%(default)s); what ships comes along")
+    add("--lang", choices=list(LANGUAGES), default="en", help="of the first page (%(default)s)")
+    arguments = parser.parse_args(argv)
+    try:
+        files = build_space(arguments.out, arguments.model, arguments.lang)
+    except (ValueError, OSError, PackageNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    size = sum((arguments.out / file).stat().st_size for file in files)
+    print(f"{arguments.out}: {len(files)} files, {size / 1e6:.1f} MB; nothing was sent")
+    print(f"try it:  cd {arguments.out} && python app.py")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,276 @@
+"""What the app draws with: loaded models, one call at a time, told step by step.
+
+Nothing here knows of Gradio, and nothing samples: every picture comes out of a pipeline's own call.
+"""
+
+import inspect
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..data.datasets import DIGIT_NAMES
+from ..evaluation.classifier import DigitClassifier, load_classifier
+from ..pipelines import DigitPipeline, TextConditionedDigitPipeline
+from ..pipelines.loading import shipped_names
+from ..pipelines.samplers import SCHEDULERS, make_scheduler
+from ..schedulers.noise import NoisePath
+from ..schedulers.spacing import TIMESTEP_SPACINGS
+
+# The model's own scheduler, or the spacing that a scheduler has anyway.
+OWN = "own"
+# diffusers' schedulers know the first three of our spacings; Heun starts right with the first alone (samplers.py).
+DIFFUSERS_SPACINGS = ("leading", "trailing", "linspace")
+# One visitor's call holds up everyone behind it: images times steps, about half a minute on two slow cores.
+MOST_IMAGES, MOST_WORK = 100, 20_000
+
+StepCallback = Callable[..., dict]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to draw; the fields are those of a pipeline's call, and the scheduler's.
+
+    Attributes:
+        model: a folder, the name of shipped weights, or user/name on the Hub.
+        scheduler: a short name of `samplers.SCHEDULERS`, or `OWN`.
+        spacing: a `timestep_spacing`, or `OWN`.
+    """
+
+    model: str
+    steps: int
+    guidance_scale: float
+    scheduler: str = OWN
+    spacing: str = OWN
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a pipeline's callback saw.
+
+    Attributes:
+        index, total: steps done, and in all.
+        timestep: t of the step.
+        latents: (B, C, H, W) after the step.
+        model_output: (B, C, H, W) the guided prediction before it.
+    """
+
+    index: int
+    total: int
+    timestep: float
+    latents: torch.Tensor
+    model_output: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Done:
+    """The end of a call: what it returned, and how long it took in seconds."""
+
+    result: Any
+    seconds: float
+
+
+class Forwards:
+    """Counts what a denoiser looks at: a context manager.
+
+    Attributes:
+        seen: images so far; under guidance each is looked at twice, in one forward.
+    """
+
+    def __init__(self, denoiser: torch.nn.Module):
+        self._denoiser, self.seen = denoiser, 0
+
+    def __enter__(self) -> "Forwards":
+        self._hook = self._denoiser.register_forward_hook(self._look)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._hook.remove()
+
+    def _look(self, _: Any, arguments: tuple, __: Any) -> None:
+        self.seen += len(arguments[0])
+
+
+class Studio:
+    """The models of an app, loaded when first asked for.
+
+    Args:
+        model: the one that the page opens with.
+        others: more to choose from; None is all that ship and draw the like.
+
+    Raises:
+        ValueError, FileNotFoundError: as `DigitPipeline.from_pretrained`.
+    """
+
+    def __init__(self, model: str, others: Sequence[str] | None = None):
+        self._pipelines: dict[str, DigitPipeline] = {}
+        self._loading, self._drawing = threading.Lock(), threading.Lock()
+        self._classifier: DigitClassifier | None = None
+        self.model = model
+        self.models = tuple(dict.fromkeys([model, *(shipped_names() if others is None else others)]))
+        self.pipeline(model)
+
+    def pipeline(self, model: str) -> Any:
+        """A loaded pipeline, which nobody may change: `prepare` makes one to draw with."""
+        if model not in self.models:
+            raise ValueError(f"model: got {model!r}, expected one of {', '.join(self.models)}.")
+        with self._loading:
+            if model not in self._pipelines:
+                self._pipelines[model] = DigitPipeline.from_pretrained(model)
+            return self._pipelines[model]
+
+    def takes_prompts(self, model: str) -> bool:
+        """Whether a model draws prompts, and not classes."""
+        return isinstance(self.pipeline(model), TextConditionedDigitPipeline)
+
+    def class_names(self, model: str) -> list[str]:
+        """What a visitor may choose from: the class ids, with names where they are not digits."""
+        pipeline = self.pipeline(model)
+        if self.takes_prompts(model):
+            return [str(i) for i in range(len(DIGIT_NAMES))]
+        names = pipeline.config.id2label or {}
+        count = pipeline.denoiser.config.num_classes
+        if self._draws_digits(model):
+            return [str(i) for i in range(count)]
+        return [f"{i} {names[i].split(',')[0]}" if i in names else str(i) for i in range(count)]
+
+    def settings(self, model: str) -> Settings:
+        """What a model is saved with."""
+        config = self.pipeline(model).config
+        return Settings(model, config.default_num_inference_steps, config.default_guidance_scale)
+
+    def schedulers(self, model: str) -> list[str]:
+        """Short names of the schedulers that fit a model."""
+        return [name for name in SCHEDULERS if _fits(name, self.pipeline(model).scheduler.config)]
+
+    def own_scheduler(self, model: str) -> str:
+        """Short name of a model's own scheduler, or its class where it has none."""
+        name = type(self.pipeline(model).scheduler).__name__
+        ours = {"DDIMScheduler": "ddim", "DDPMScheduler": "ddpm"}
+        return ours.get(name) or {known: short for short, known in SCHEDULERS.items()}.get(name, name)
+
+    def spacings(self, model: str, scheduler: str) -> list[str]:
+        """Spacings that a scheduler knows; none where it has no choice."""
+        name = self.own_scheduler(model) if scheduler == OWN else scheduler
+        if name in ("ddim", "ddpm"):
+            return list(TIMESTEP_SPACINGS)
+        known = "timestep_spacing" in make_scheduler(name, self.pipeline(model).scheduler.config).config
+        return list(DIFFUSERS_SPACINGS[:1] if name == "heun" else DIFFUSERS_SPACINGS) if known else []
+
+    def path(self, model: str) -> NoisePath:
+        """alpha_t and sigma_t of the levels that a model was trained on."""
+        return make_scheduler("ddim", self.pipeline(model).scheduler.config).path
+
+    def prepare(self, settings: Settings, kind: type[DigitPipeline] | None = None) -> Any:
+        """A pipeline with a scheduler of its own, that shares the weights.
+
+        Args:
+            settings: of which model, scheduler and spacing count.
+            kind: class of the pipeline, such as `DigitInpaintPipeline`; None is the model's.
+
+        Raises:
+            ValueError: a scheduler that does not fit the model.
+        """
+        source = self.pipeline(settings.model)
+        name = self.own_scheduler(settings.model) if settings.scheduler == OWN else settings.scheduler
+        changes = {} if settings.spacing == OWN else {"timestep_spacing": settings.spacing}
+        if settings.scheduler == OWN:
+            scheduler = type(source.scheduler).from_config(source.scheduler.config, **changes)
+        else:
+            scheduler = make_scheduler(name, source.scheduler.config)
+            scheduler = type(scheduler).from_config(scheduler.config, **changes)
+        # Not by from_pipe, which casts the weights that everyone shares.
+        make = kind or type(source)
+        known = inspect.signature(make.__init__).parameters
+        parts = {**source.config, **source.components, "scheduler": scheduler}
+        pipeline = make(**{name: part for name, part in parts.items() if name in known})
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    def classifier(self, model: str) -> DigitClassifier | None:
+        """The digit classifier that ships, for models of digits; None for others."""
+        if not self._draws_digits(model) or self.pipeline(model).denoiser.config.in_channels != 1:
+            return None
+        with self._loading:
+            self._classifier = self._classifier or load_classifier()
+        return self._classifier
+
+    def stream(self, call: Callable[[StepCallback], Any]) -> Iterator[Step | Done]:
+        """Run a pipeline in a thread of its own, one at a time, and tell of it.
+
+        Who takes no more from this generator, because the visitor left or pressed Stop, ends the call after its step.
+
+        Args:
+            call: given the callback to pass on as `callback_on_step_end`, with both tensor inputs.
+
+        Yields:
+            Steps, of which those are left out that came faster than they were taken, and at last a `Done`.
+
+        Raises:
+            Whatever the call raised.
+        """
+        told: queue.SimpleQueue[Step | Done | BaseException] = queue.SimpleQueue()
+        left = threading.Event()
+
+        def tell(pipeline: Any, i: int, t: torch.Tensor, tensors: dict[str, torch.Tensor]) -> dict:
+            pipeline._interrupt = left.is_set()
+            told.put(Step(i + 1, pipeline.num_timesteps, float(t), tensors["latents"], tensors["model_output"]))
+            return {}
+
+        def work() -> None:
+            try:
+                with self._drawing:
+                    started = time.perf_counter()
+                    result = None if left.is_set() else call(tell)
+                    told.put(Done(result, time.perf_counter() - started))
+            except BaseException as error:  # told to the visitor by the thread that waits
+                told.put(error)
+
+        thread = threading.Thread(target=work, name="text2digit-drawing", daemon=True)
+        thread.start()
+        try:
+            while True:
+                news = told.get()
+                while isinstance(news, Step) and not told.empty():
+                    news = told.get()
+                if isinstance(news, BaseException):
+                    raise news
+                yield news
+                if isinstance(news, Done):
+                    return
+        finally:
+            left.set()
+            thread.join()
+
+    def _draws_digits(self, model: str) -> bool:
+        names = self.pipeline(model).config.get("id2label")
+        known = names is None or [name.split(",")[0] for name in names.values()] == list(DIGIT_NAMES)
+        classes = self.pipeline(model).denoiser.config.num_classes
+        return self.takes_prompts(model) or (known and classes == len(DIGIT_NAMES))
+
+
+def check_work(images: int, steps: int) -> None:
+    """Refuse what would keep others waiting.
+
+    Raises:
+        ValueError: with what is allowed.
+    """
+    if images > MOST_IMAGES:
+        raise ValueError(f"images: got {images}, expected {MOST_IMAGES} or fewer in one go.")
+    if images * steps > MOST_WORK:
+        raise ValueError(
+            f"steps: got {steps} for {images} images, expected at most {MOST_WORK:,} steps times images in one go."
+        )
+
+
+def _fits(name: str, config: Any) -> bool:
+    try:
+        make_scheduler(name, config)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,144 @@
+"""The tab that shows a run: its losses, and its samples from the first grid to the last, live if one likes."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from ..pipelines.loading import SHIPPED_FOLDER, shipped_names
+from .parts import COMPLAINTS, Desk, Result
+from .pictures import picture, thin
+from .plots import loss_by_time_plot, loss_plot
+from .snippets import training_snippet
+
+# Seconds between two looks at a run that is followed.
+LOOK_EVERY = 3
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What lies in the folder of a run.
+
+    Attributes:
+        lines: of history.jsonl.
+        grids: pictures of samples, the earliest first.
+    """
+
+    path: Path
+    lines: list[dict[str, Any]]
+    grids: list[Path]
+
+
+def open_run(name: str | None, any_folder: bool) -> RunFolder:
+    """Read a run; a shipped model's folder is one too.
+
+    Raises:
+        ValueError: no folder of a run, or one that this page may not open.
+    """
+    from ..training.history import read_history
+
+    name = (name or "").strip()
+    path = SHIPPED_FOLDER / name if name in shipped_names() else Path(name).expanduser()
+    if not any_folder and name not in shipped_names():
+        raise ValueError(f"run: got {name!r}, expected one of {', '.join(shipped_names())}.")
+    lines = read_history(path / "history.jsonl") if name else []
+    grids = sorted((path / "samples").glob("step-*.png")) if name else []
+    if not lines and not grids:
+        raise ValueError(
+            f"run: got {name!r}, expected a folder with a history.jsonl, such as runs/mine, "
+            "which `text2digit train --output-dir runs/mine` writes."
+        )
+    if not grids and (path / "samples.png").is_file():
+        grids = [path / "samples.png"]
+    return RunFolder(path, lines, grids)
+
+
+def training_tab(desk: Desk, tab: gr.Tab, any_folder: bool) -> None:
+    """The folder, the curves, and a slider over the grids; the tab itself opens the model's own."""
+    words = desk.words
+    gr.Markdown(words("training_about"), elem_classes="t2d-about")
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=300):
+            run = gr.Dropdown(
+                _choices(desk, any_folder), value=desk.studio.model, allow_custom_value=any_folder,
+                label=words("run"), info=words("run_info"),
+            )  # fmt: skip
+            with gr.Row():
+                button = gr.Button(words("open_run"), variant="primary", scale=2, min_width=120)
+                follow = gr.Checkbox(False, label=words("follow"), container=False, min_width=160)
+        with gr.Column(scale=3, min_width=300):
+            slider = gr.Slider(
+                1, 2, value=1, step=1, label=words("grid"), info=words("grid_info"), visible=False,
+                elem_classes="t2d-slider",
+            )  # fmt: skip
+            result = Result(desk, "training")
+    plots = gr.HTML("", elem_classes="t2d-plots")
+    timer = gr.Timer(LOOK_EVERY, active=False)
+    outputs = [*result.outputs, plots, slider]
+
+    def look(name: str, place: float, newest: bool) -> dict:
+        try:
+            found = open_run(name, any_folder)
+        except COMPLAINTS as error:
+            return result.error(error)
+        last = len(found.grids)
+        chosen = last if newest else max(1, min(int(place), last))
+        updates = show_run(desk, result, found, chosen)
+        moved = gr.update(value=max(chosen, 1), maximum=max(last, 2), visible=last > 1)
+        return {**updates, plots: _plots(desk, found), slider: moved}
+
+    def slide(name: str, place: float) -> dict:
+        try:
+            return show_run(desk, result, open_run(name, any_folder), int(place))
+        except COMPLAINTS as error:
+            return result.error(error)
+
+    hidden: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    for event in (button.click, tab.select):
+        event(lambda name: look(name, 1, True), run, outputs, **hidden)
+    timer.tick(lambda name: look(name, 1, True), run, outputs, **hidden)
+    slider.input(slide, [run, slider], result.outputs, trigger_mode="always_last", **hidden)
+    follow.change(lambda on: gr.Timer(active=on), follow, timer, **hidden)
+    follow.change(lambda name, on: look(name, 1, True) if on else gr.skip(), [run, follow], outputs, **hidden)
+
+
+def _choices(desk: Desk, any_folder: bool) -> list[str]:
+    return list(dict.fromkeys([desk.studio.model, *shipped_names()])) if any_folder else shipped_names()
+
+
+def show_run(desk: Desk, result: Result, run: RunFolder, place: int) -> dict:
+    """Updates for a grid of a run; the first is 1."""
+    words = desk.words
+    grid = run.grids[place - 1] if run.grids else None
+    last: dict[str, Any] = next((line for line in reversed(run.lines) if line.get("loss") is not None), {})
+    loss = f"{last['loss']:.4f}" if last else "?"
+    step = run.lines[-1]["step"] if run.lines else 0
+    updates = result.told(words("run_told", run=run.path.name, step=step, loss=loss))
+    if grid is None:
+        return {**updates, result.picture: f'<p class="t2d-note">{words("no_grids")}</p>'}
+    named = re.fullmatch(r"step-(\d+)", grid.stem)
+    caption = words("grid_of", step=int(named.group(1))) if named else words("grid_final")
+    image = _open(grid)
+    frames = [_open(path) for path in thin(run.grids)]
+    relative = str(grid.relative_to(run.path))
+    return {
+        **updates,
+        result.picture: f"<figure>{picture(image, caption)}<figcaption>{caption}</figcaption></figure>",
+        **result.files(image, frames, training_snippet(str(run.path), relative)),
+    }
+
+
+def _plots(desk: Desk, run: RunFolder) -> str:
+    words = desk.words
+    levels = loss_by_time_plot(run.lines, words("loss_by_time_plot"))
+    levels = levels or f'<p class="t2d-note">{words("no_levels")}</p>'
+    loss = loss_plot(run.lines, words("loss_plot")) if run.lines else ""
+    return f'<div class="plots">{loss}{levels}</div>'
+
+
+def _open(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.copy()

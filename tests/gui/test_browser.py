@@ -1,0 +1,359 @@
+"""The page in a real browser, used as a person would; an error in its console, or a request to elsewhere, fails."""
+
+import re
+import shutil
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+# ruff: noqa: E402 (what follows needs gradio)
+pytest.importorskip("gradio", reason="needs the extra gui")
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra test")
+expect = sync_api.expect
+
+from text2digit.gui import draw as draw_module
+from text2digit.gui.app import launch_options, make_app
+from text2digit.gui.studio import Studio
+from text2digit.pipelines.loading import shipped_names
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs a browser; on Debian: apt-get install chromium"),
+    pytest.mark.skipif("unet-mnist" not in shipped_names(), reason="needs the weights that ship"),
+]
+# A busy machine is slow, and not broken.
+PATIENCE_MS = 60_000
+VISITORS = 10
+
+
+@pytest.fixture(scope="module")
+def address():
+    """The app, served as `text2digit play` serves it."""
+    app = make_app(Studio("unet-mnist"))
+    app.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **launch_options())
+    yield app.local_url
+    app.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Opens pages and looks over each one's shoulder; at the end nothing may have gone wrong on any."""
+    complaints, contexts = [], []
+    expect.set_options(timeout=PATIENCE_MS)
+
+    def watch(page):
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "request",
+            lambda r: complaints.append(r.url) if not r.url.startswith((address, "data:", "blob:")) else None,
+        )
+        return page
+
+    def open_page(path="", width=1280, **options):
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        page = watch(context.new_page())
+        page.goto(address + path)
+        page.get_by_role("heading", level=1).wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def open_tab(page, name):
+    """By the bar, or by the menu that a narrow page puts it in."""
+    page.get_by_role("tab").first.wait_for()
+    tab = page.get_by_role("tab", name=name, exact=True)
+    if not tab.count():
+        page.get_by_role("button", name="More tabs").first.click()
+        tab = page.get_by_role("button", name=name, exact=True)
+    tab.click()
+
+
+def button(page, name):
+    return page.get_by_role("button", name=name, exact=True).locator("visible=true")
+
+
+def unfold(page, name):
+    """Open a part of the page that is folded; the fold's arrow is a part of its name."""
+    page.locator("button.label-wrap", has_text=name).locator("visible=true").click()
+
+
+def type_into(page, label, text):
+    """As fingers do it: into the field, over what is there, and on."""
+    field = page.get_by_label(label).locator("visible=true").first
+    field.click()
+    field.press("Control+a")
+    field.press_sequentially(text)
+    field.press("Tab")
+    expect(field).to_have_value(text)
+
+
+def status(page):
+    return page.locator(".prose.t2d-status").locator("visible=true")
+
+
+def pictures(page):
+    return page.locator(".t2d-picture img").locator("visible=true")
+
+
+def downloaded(page, name):
+    """Bytes of a file that the page offers."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name=name).locator("visible=true").click()
+    return Path(download.value.path()).read_bytes()
+
+
+def test_draw_streams_and_gives_files(visit):
+    """Would catch pictures that come only at the end, and buttons that download nothing."""
+    page = visit()
+    expect(pictures(page)).to_have_count(10)
+    noise = pictures(page).first.get_attribute("src")
+    assert pictures(page).first.get_attribute("alt") == "Noise that becomes: 0"
+    page.evaluate(
+        "window.seen = new Set(); new MutationObserver(() => document.querySelectorAll('.prose.t2d-status').forEach("
+        "e => window.seen.add(e.innerText.trim()))).observe(document.body, {subtree: true, childList: true})"
+    )
+    button(page, "Draw").click()
+    expect(status(page)).to_contain_text(re.compile(r"10 images in \d+\.\d\d s: \d+ steps, \d+ forwards"))
+    assert any(re.fullmatch(r"Step \d+ of \d+", text) for text in page.evaluate("[...window.seen]"))
+    assert pictures(page).first.get_attribute("src") != noise
+    assert pictures(page).nth(7).get_attribute("alt") == "Digit drawn by the model: 7"
+    unfold(page, "Take it with you")
+    assert Image.open(BytesIO(downloaded(page, "Picture (PNG)"))).size == (2 * 291, 2 * 30)
+    assert Image.open(BytesIO(downloaded(page, "Animation (GIF)"))).n_frames > 1
+    assert b'DigitPipeline.from_pretrained("unet-mnist")' in downloaded(page, "Python (.py)").replace(b"'", b'"')
+
+
+@pytest.mark.parametrize(
+    "field, typed, told",
+    [
+        ("Seed", "abc", "seed: got 'abc', expected a whole number"),
+        ("Steps", "0", "num_inference_steps: got 0, expected a whole number from 1 up"),
+        ("Images of each", "1000", "images: got 10000, expected 100 or fewer"),
+    ],
+)
+def test_bad_input_gets_a_message_in_the_page(visit, field, typed, told):
+    """Would catch a traceback, a silent page, or a toast that is gone before it is read."""
+    page = visit()
+    unfold(page, "Settings")
+    type_into(page, field, typed)
+    button(page, "Draw").click()
+    expect(page.get_by_role("alert").locator("visible=true").first).to_contain_text(told)
+
+
+def test_look_inside_by_keyboard(visit):
+    """Would catch a slider that only a mouse can move, or that waits in the line behind those who draw."""
+    page = visit()
+    open_tab(page, "Look inside")
+    page.get_by_role("radio", name="4").locator("visible=true").check()
+    button(page, "Draw").focus()
+    page.keyboard.press("Enter")
+    expect(status(page)).to_contain_text("log-SNR")
+    expect(page.locator(".t2d-plots svg").locator("visible=true")).to_have_count(3)
+    last = pictures(page).first.get_attribute("src")
+    page.get_by_role("slider").locator("visible=true").first.focus()
+    page.keyboard.press("Home")
+    expect(status(page)).to_contain_text("Step 1 of")
+    assert pictures(page).first.get_attribute("src") != last
+    assert "x_t" in pictures(page).first.get_attribute("alt")
+
+
+def test_compare(visit):
+    """Would catch columns that stay hidden, and a model that cannot be loaded beside another."""
+    page = visit()
+    open_tab(page, "Compare")
+    page.get_by_role("radio", name="3").locator("visible=true").last.check()
+    expect(page.get_by_text("Setting 3")).to_be_visible()
+    if "dit-mnist" in shipped_names():
+        page.get_by_label("Model").locator("visible=true").nth(2).click()
+        page.get_by_role("option", name="dit-mnist").click()
+    button(page, "Draw side by side").click()
+    expect(status(page)).to_contain_text("The same noise, seed 0, 3 ways")
+    expect(pictures(page)).to_have_count(3)
+    expect(page.locator(".prose.t2d-picture").locator("visible=true")).to_contain_text(
+        re.compile(r"\d+ forwards, \d+ ms")
+    )
+
+
+def sketch(page, places, name="Your sketch"):
+    """Draw a line by the mouse; places are parts of the sheet's side."""
+    sheet = page.get_by_role("img", name=name).locator("visible=true")
+    sheet.scroll_into_view_if_needed()
+    box = sheet.bounding_box()
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in places]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point, steps=5)
+    page.mouse.up()
+
+
+def test_redraw_a_sketch(visit):
+    """Would catch a sheet that forgets what was drawn, and an empty one that is sent off as a black picture."""
+    page = visit()
+    open_tab(page, "Edit")
+    button(page, "Redraw").click()
+    expect(page.get_by_role("alert").locator("visible=true")).to_contain_text("sketch: it is empty")
+    sketch(page, [(0.3, 0.2), (0.7, 0.2), (0.5, 0.8)])
+    button(page, "Redraw").click()
+    expect(status(page)).to_contain_text("forwards")
+    expect(pictures(page)).to_have_count(3)
+    button(page, "Clear").click()
+    button(page, "Redraw").click()
+    expect(page.get_by_role("alert").locator("visible=true")).to_contain_text("sketch: it is empty")
+    sheet = page.get_by_role("img", name="Your sketch").locator("visible=true")
+    sheet.focus()
+    for key in (" ", "ArrowDown", " ", "ArrowDown", " "):
+        page.keyboard.press(key)
+    button(page, "Redraw").click()
+    expect(status(page)).to_contain_text("forwards")
+
+
+def test_fill_a_hole_and_go_between(visit):
+    """Would catch a mask that is painted on nothing, and a digit that does not reach the sheet."""
+    page = visit()
+    open_tab(page, "Edit")
+    open_tab(page, "Fill a hole")
+    button(page, "Fill it").click()
+    expect(page.get_by_role("alert").locator("visible=true")).to_contain_text("take a drawn digit first")
+    button(page, "Take a drawn digit").click()
+    expect(page.get_by_role("alert").locator("visible=true")).to_have_count(0)
+    button(page, "Fill it").click()
+    expect(page.get_by_role("alert").locator("visible=true")).to_contain_text("nothing is painted")
+    sketch(page, [(0.2, 0.3), (0.8, 0.3)], "Paint over")
+    button(page, "Fill it").click()
+    expect(status(page)).to_contain_text("forwards")
+    open_tab(page, "Between two digits")
+    type_into(page, "Pictures", "4")
+    button(page, "Draw the way").click()
+    expect(status(page)).to_contain_text("4 pictures in")
+    expect(pictures(page)).to_have_count(4)
+
+
+def test_training_follows_a_run(visit, tmp_path):
+    """Would catch a page that shows what was there when it was opened, and not what has come since."""
+    run = tmp_path / "run"
+    (run / "samples").mkdir(parents=True)
+
+    def log(step):
+        Image.new("L", (30, 30), step).save(run / "samples" / f"step-{step:06d}.png")
+        with (run / "history.jsonl").open("a") as file:
+            file.write(f'{{"step": {step}, "loss": {1 / step}, "loss_by_time": {[1 / step] * 10}}}\n')
+
+    log(10)
+    page = visit()
+    open_tab(page, "Training")
+    expect(status(page)).to_contain_text("unet-mnist: step")
+    field = page.get_by_label("Run", exact=True).locator("visible=true")
+    field.fill(str(tmp_path / "none"))
+    field.press("Enter")
+    button(page, "Open").click()
+    expect(page.get_by_role("alert").locator("visible=true")).to_contain_text("expected a folder with a history.jsonl")
+    field.fill(str(run))
+    field.press("Enter")
+    button(page, "Open").click()
+    expect(status(page)).to_contain_text("run: step 10")
+    expect(page.locator(".t2d-plots svg").locator("visible=true")).to_have_count(2)
+    page.get_by_label("Follow while it trains").check()
+    log(20)
+    expect(status(page)).to_contain_text("run: step 20")
+    expect(pictures(page).first).to_have_attribute("alt", "Samples after step 20")
+    page.get_by_label("Follow while it trains").uncheck()
+    page.get_by_role("slider").locator("visible=true").first.focus()
+    page.keyboard.press("Home")
+    expect(pictures(page).first).to_have_attribute("alt", "Samples after step 10")
+
+
+@pytest.mark.parametrize("path, draw, scheme", [("", "Draw", "dark"), ("ko", "그리기", "light")])
+def test_a_phone_shows_it_all(visit, path, draw, scheme):
+    """Would catch a page that a phone has to push sideways, on any tab, and a tab without its language."""
+    page = visit(path, width=375, color_scheme=scheme, has_touch=True)
+    names = {"": ("Look inside", "Compare", "Edit", "Training"), "ko": ("들여다보기", "비교", "고쳐 그리기", "학습")}
+    button(page, draw).tap()
+    expect(status(page)).to_contain_text(re.compile("forwards|순전파"))
+    for name in (None, *names[path]):
+        if name:
+            open_tab(page, name)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 375, name
+    text = page.locator("main").inner_text()
+    assert ("학습" in text) == (path == "ko")
+
+
+def test_light_and_dark_differ_and_digits_stay_sharp(visit):
+    """Would catch colours that do not follow the system, and digits that are blurred or too small."""
+    colours = set()
+    for scheme in ("light", "dark"):
+        page = visit(color_scheme=scheme)
+        colours.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        sharp = page.evaluate("getComputedStyle(document.querySelector('img.digit')).imageRendering")
+        assert sharp == "pixelated"
+        assert pictures(page).first.bounding_box()["width"] > 80  # 28 pixels are to be seen, one by one
+    assert len(colours) == 2
+
+
+def test_every_input_has_a_label(visit):
+    """Would catch a field that a screen reader cannot name, on any tab."""
+    page = visit()
+    for name in ("Draw", "Look inside", "Compare", "Edit", "Training"):
+        open_tab(page, name)
+        nameless = page.evaluate(
+            "[...document.querySelectorAll('main input, main textarea, main canvas, main button, main img')]"
+            ".filter(e => e.offsetParent && !(e.labels?.length || e.ariaLabel || e.title || e.alt || e.innerText.trim()"
+            " || e.closest('label'))).map(e => e.outerHTML.slice(0, 120))"
+        )
+        assert nameless == [], name
+
+
+def test_who_closes_the_page_frees_the_line(visit):
+    """Would catch a thousand steps for nobody, while the next visitor waits."""
+    leaving = visit()
+    unfold(leaving, "Settings")
+    type_into(leaving, "Steps", "1500")
+    button(leaving, "Draw").click()
+    expect(status(leaving)).to_contain_text("Step ")
+    leaving.close()
+    page = visit()
+    button(page, "Draw").click()
+    expect(status(page)).to_contain_text("10 images in")
+    unfold(page, "Settings")
+    type_into(page, "Steps", "1500")
+    button(page, "Draw").click()
+    expect(status(page)).to_contain_text(" of 1500")
+    button(page, "Stop").click()
+    expect(status(page)).to_contain_text("Stopped.")
+    type_into(page, "Steps", "1")
+    button(page, "Draw").click()
+    expect(status(page)).to_contain_text("1 steps")
+
+
+def test_ten_visitors_are_served_in_the_order_they_came(visit, monkeypatch):
+    """Would catch visitors who are refused, mixed up, or overtaken by those who came later."""
+    served, check_work = [], draw_module.check_work
+    monkeypatch.setattr(draw_module, "check_work", lambda images, n: (served.append(n), check_work(images, n)))
+    # Each in a context of its own: a browser opens six connections to a server, and a page of Gradio keeps one.
+    pages = [visit() for _ in range(VISITORS)]
+    for steps, page in enumerate(pages, start=1):
+        unfold(page, "Settings")
+        type_into(page, "Steps", str(steps))
+    for page in pages:
+        with page.expect_response("**/queue/join*"):  # in the line, before the next one comes
+            button(page, "Draw").click()
+    for steps, page in enumerate(pages, start=1):
+        expect(status(page)).to_contain_text(re.compile(rf"10 images in .* {steps} steps"))
+    assert served == list(range(1, VISITORS + 1))

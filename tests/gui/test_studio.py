@@ -1,0 +1,135 @@
+"""The app's one way to draw: whose scheduler it is, whose turn it is, and what stops."""
+
+import threading
+
+import pytest
+import torch
+
+from text2digit.gui.studio import OWN, Done, Forwards, Settings, Step, Studio, check_work
+
+BOTH = ("latents", "model_output")
+
+
+def draw(studio, settings, **more):
+    pipeline = studio.prepare(settings)
+
+    def call(tell):
+        return pipeline(
+            [3],
+            num_inference_steps=settings.steps,
+            guidance_scale=settings.guidance_scale,
+            generator=settings.seed,
+            output_type="pt",
+            callback_on_step_end=tell,
+            callback_on_step_end_tensor_inputs=BOTH,
+            **more,
+        ).images
+
+    return studio.stream(call)
+
+
+def test_defaults_are_the_model_s_own(studio, folder):
+    """Would catch steps or guidance written into the page: retrained weights come with other defaults."""
+    assert studio.settings(folder) == Settings(folder, 4, 1.5)
+    assert studio.own_scheduler(folder) == "ddim" and studio.class_names(folder) == list("0123456789")
+
+
+def test_a_visitor_s_scheduler_is_nobody_else_s(studio, folder):
+    """Would catch a choice that stays behind in the shared pipeline, for the next visitor to draw with."""
+    shared = studio.pipeline(folder)
+    before = shared.scheduler
+    mine = studio.prepare(Settings(folder, 4, 1.5, "dpm++", "leading"))
+    assert mine.scheduler.config.timestep_spacing == "leading" and mine.denoiser is shared.denoiser
+    assert shared.scheduler is before and shared.scheduler.config.timestep_spacing == "trailing"
+    assert mine.config.default_num_inference_steps == 4 and mine.config.id2label == shared.config.id2label
+
+
+@pytest.mark.parametrize("name", [OWN, "ddim", "dpm++", "unipc", "euler", "heun"])
+def test_every_spacing_that_is_offered_draws(studio, folder, name):
+    """Would catch a choice that can only fail, such as our log_snr for a scheduler of diffusers."""
+    for spacing in [OWN, *studio.spacings(folder, name)]:
+        *_, done = draw(studio, Settings(folder, 3, 1.5, name, spacing))
+        assert isinstance(done, Done) and done.result.isfinite().all()
+
+
+def test_only_schedulers_that_fit_are_offered(studio, folder):
+    """Would catch a flow's scheduler offered for a model of another path."""
+    assert "flow-euler" not in studio.schedulers(folder) and {"ddim", "ddpm", "dpm++", "unipc"} < set(
+        studio.schedulers(folder)
+    )
+
+
+def test_streaming_is_the_pipeline_s_own_call(studio, folder):
+    """Would catch a second sampler, or a frame that is not of this call."""
+    settings = Settings(folder, 4, 1.5, seed=5)
+    *steps, done = draw(studio, settings)
+    plain = studio.pipeline(folder)([3], generator=5, output_type="pt").images
+    assert torch.equal(done.result, plain) and steps[-1].index == steps[-1].total == 4
+    assert torch.equal((steps[-1].latents / 2 + 0.5).clamp(0, 1), plain)
+
+
+def test_who_leaves_ends_the_work(studio, folder):
+    """Would catch a call that goes on for a visitor who closed the page, and keeps all others waiting."""
+    with Forwards(studio.pipeline(folder).denoiser) as forwards:
+        news = draw(studio, Settings(folder, 500, 1.0))
+        assert isinstance(next(news), Step)
+        news.close()
+        assert forwards.seen < 400
+    assert not [t for t in threading.enumerate() if t.name == "text2digit-drawing"]
+    *_, done = draw(studio, Settings(folder, 2, 1.0))  # and the next visitor is served
+    assert isinstance(done, Done)
+
+
+def test_what_goes_wrong_in_the_thread_is_told(studio, folder):
+    """Would catch a page that waits for ever, because the message died with the thread."""
+    with pytest.raises(ValueError, match="num_inference_steps: got 0, expected a whole number from 1 up"):
+        list(draw(studio, Settings(folder, 0, 1.0)))
+
+
+def test_one_call_at_a_time(studio, folder):
+    """Would catch two calls that share a denoiser at once, whose hooks would see each other's images."""
+    busy, most = [], []
+
+    def call(tell):
+        busy.append(1)
+        most.append(len(busy))
+        result = studio.prepare(Settings(folder, 2, 1.0))([1], num_inference_steps=2, guidance_scale=1)
+        busy.pop()
+        return result
+
+    threads = [threading.Thread(target=lambda: list(studio.stream(call))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 4
+
+
+@pytest.mark.parametrize("scheduler, forwards", [("ddim", 8), ("heun", 14)])
+def test_forwards_are_counted_and_not_reckoned(studio, folder, scheduler, forwards):
+    """Would catch a cost of steps times two, which is wrong for Heun: its steps but the last ask the model twice."""
+    with Forwards(studio.pipeline(folder).denoiser) as counted:
+        list(draw(studio, Settings(folder, 4, 1.5, scheduler)))
+    assert counted.seen == forwards
+
+
+def test_too_much_work_is_refused():
+    with pytest.raises(ValueError, match="images: got 101, expected 100 or fewer"):
+        check_work(101, 1)
+    with pytest.raises(ValueError, match="steps: got 1000 for 100 images"):
+        check_work(100, 1000)
+    check_work(10, 1000)
+
+
+def test_an_unknown_model_is_refused(studio):
+    """Would catch a page that loads whatever name a visitor sends."""
+    with pytest.raises(ValueError, match="model: got '/etc', expected one of"):
+        studio.pipeline("/etc")
+
+
+def test_the_classifier_judges_digits_alone(pipeline, tmp_path):
+    """Would catch a confidence in digits for a model of shoes."""
+    pipeline.register_to_config(id2label={i: f"shoe {i}" for i in range(10)})
+    pipeline.save_pretrained(tmp_path / "shoes")
+    studio = Studio(str(tmp_path / "shoes"), others=())
+    assert studio.classifier(studio.model) is None and studio.class_names(studio.model)[3] == "3 shoe 3"

@@ -1,0 +1,85 @@
+"""What is shown of the inside is what the model was shown and said."""
+
+import pytest
+import torch
+
+from text2digit.gui.studio import Settings
+from text2digit.gui.trace import Recorder, confidences, panels
+
+BOTH = ("latents", "model_output")
+
+
+def record(studio, settings):
+    """Moments of a call, and the latents after each of its steps."""
+    pipeline, kept = studio.prepare(settings), []
+    recorder = Recorder(pipeline, studio.path(settings.model))
+
+    def keep(pipe, i, t, tensors):
+        recorder.keep(tensors["model_output"])
+        kept.append(tensors["latents"][0])
+        return {}
+
+    with recorder:
+        pipeline(
+            3,
+            num_inference_steps=settings.steps,
+            guidance_scale=settings.guidance_scale,
+            generator=settings.seed,
+            callback_on_step_end=keep,
+            callback_on_step_end_tensor_inputs=BOTH,
+        )
+    return recorder.moments, kept
+
+
+@pytest.mark.parametrize("scheduler", ["ddim", "ddpm", "dpm++", "unipc", "euler", "heun"])
+def test_x_t_is_made_of_the_x_0_and_the_noise(studio, folder, scheduler):
+    """Would catch the scheduler's own sample taken for x_t (Euler's is 157 times larger), or another step's level."""
+    moments, _ = record(studio, Settings(folder, 4, 1.5, scheduler))
+    for moment in moments:
+        again = moment.alpha * moment.x_0 + moment.sigma * moment.noise
+        torch.testing.assert_close(again, moment.x_t, atol=1e-4, rtol=1e-4)
+        assert moment.x_t.std() < 2
+
+
+def test_x_t_is_what_the_last_step_left(studio, folder):
+    """Would catch pictures that are one step late."""
+    moments, kept = record(studio, Settings(folder, 4, 1.5, "ddim"))
+    for moment, left in zip(moments[1:], kept, strict=False):
+        assert torch.equal(moment.x_t, left)
+    assert [moment.timestep for moment in moments] == [999, 749, 499, 249]
+
+
+def test_the_direction_is_with_minus_without(studio, folder):
+    """Would catch the two swapped: x_0 moves along it by the guidance scale, from where no condition has it."""
+    first = {scale: record(studio, Settings(folder, 4, scale))[0][0] for scale in (0, 1.5, 3)}
+    assert first[0].direction is None
+    for scale in (1.5, 3):
+        moved = first[0].x_0 + scale * first[scale].direction
+        torch.testing.assert_close(moved, first[scale].x_0, atol=1e-4, rtol=1e-4)
+
+
+def test_panels_are_pictures(studio, folder):
+    """Would catch a direction of zero, where guidance is off, turned into noise by its own scaling."""
+    (moment, *_), _ = record(studio, Settings(folder, 4, 1))
+    shown = panels(moment)
+    assert shown.shape == (4, 1, 28, 28) and shown.min() >= 0 and shown.max() <= 1
+    assert torch.equal(shown[3], torch.full((1, 28, 28), 0.5))
+
+
+def test_confidence_is_of_x_0(studio, folder):
+    """Would catch probabilities that are none, or of another image than x_0."""
+    moments, _ = record(studio, Settings(folder, 4, 1.5))
+    found = confidences(studio.classifier(folder), moments)
+    assert found.shape == (4, 10)
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(4))
+    white = [
+        type(m)(m.timestep, m.alpha, m.sigma, m.log_snr, m.x_t, -torch.ones(1, 28, 28), m.noise, None) for m in moments
+    ]
+    assert not torch.allclose(found, confidences(studio.classifier(folder), white))
+
+
+def test_latents_are_no_pictures(studio, folder):
+    pipeline = studio.prepare(studio.settings(folder))
+    pipeline.vae = object()
+    with pytest.raises(ValueError, match="it works on latents"):
+        Recorder(pipeline, studio.path(folder))
