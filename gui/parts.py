@@ -288,6 +288,7 @@ def wire(
         try:
             for update in updates:
                 if session in stopped:
+                    updates.close()  # type: ignore[attr-defined]  # told when it is true
                     yield result.told(result.stopped)
                     return
                 yield update
@@ -306,6 +307,8 @@ def wire(
         [*result.outputs, *more],
         concurrency_id=LINE,
         concurrency_limit=1,
+        # Gradio's "once" drops a click between the last update, such as "Stopped.", and the end of the generator.
+        trigger_mode="always_last",
         show_progress="minimal",
         show_progress_on=result.status,
         api_visibility="private",

@@ -321,7 +321,8 @@ def test_every_input_has_a_label(visit):
 
 
 def test_who_closes_the_page_frees_the_line(visit):
-    """Would catch a thousand steps for nobody, while the next visitor waits."""
+    """Would catch a thousand steps for nobody, while the next visitor waits, and a click on Draw that comes before the
+    stopped drawing has ended, and is lost."""
     leaving = visit()
     unfold(leaving, "Settings")
     type_into(leaving, "Steps", "1500")
@@ -337,9 +338,12 @@ def test_who_closes_the_page_frees_the_line(visit):
     expect(status(page)).to_contain_text(" of 1500")
     button(page, "Stop").click()
     expect(status(page)).to_contain_text("Stopped.")
-    type_into(page, "Steps", "1")
     button(page, "Draw").click()
-    expect(status(page)).to_contain_text("1 steps")
+    expect(status(page)).to_contain_text(" of 1500")
+    type_into(page, "Steps", "1")
+    button(page, "Stop").click()
+    button(page, "Draw").click()
+    expect(status(page)).to_contain_text(re.compile(r"\b1 steps"))
 
 
 def test_ten_visitors_are_served_in_the_order_they_came(visit, monkeypatch):
