@@ -181,6 +181,8 @@ class TrainingConfig:
         gradient_accumulation_steps: parts that each process computes one after the other, to save memory.
         label_dropout: probability in [0, 1] that an image's class is replaced by the null class, or its caption by "".
         seed: of weights, order and noise.
+        pretrained_model_name_or_path: a saved pipeline whose denoiser the run starts from, as
+            `DigitPipeline.from_pretrained` takes it (`training/warm_start.py`); None starts from fresh weights.
         output_dir: folder of the run; None is runs/TYPE-DATASET.
         checkpointing_steps: steps between checkpoints.
         checkpoints_total_limit: whole checkpoints that are kept, the newest; None keeps all.
@@ -207,6 +209,7 @@ class TrainingConfig:
     gradient_accumulation_steps: int = 1
     label_dropout: float = 0.1
     seed: int = 0
+    pretrained_model_name_or_path: str | None = None
     output_dir: str | None = None
     checkpointing_steps: int = 1000
     checkpoints_total_limit: int | None = 2

@@ -32,6 +32,10 @@ FLAGS = {
     "--batch-size": ("training.batch_size", "images per step, over all processes"),
     "--gradient-accumulation-steps": ("training.gradient_accumulation_steps", "parts of a batch, to save memory"),
     "--text-encoder": ("text.encoder", "a text encoder of transformers, frozen, in place of one that is trained"),
+    "--pretrained-model-name-or-path": (
+        "training.pretrained_model_name_or_path",
+        "a saved pipeline whose denoiser the run starts from",
+    ),
     "--optimizer": ("optim.optimizer", "adamw or muon"),
     "--lr": ("optim.lr", "peak learning rate"),
     "--seed": ("training.seed", "of weights, order and noise"),

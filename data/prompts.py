@@ -7,7 +7,18 @@ from dataclasses import dataclass
 
 from .captions import ANY_DIGIT, FORMS
 from .numbers import ENGLISH, is_number_word, parse_number
-from .words import ENGLISH_ARTICLES, FILLERS, NOUNS, ORDINAL_NOUNS, PARTICLES, PHRASES, SENTENCES, SLIGHTLY, VERY
+from .words import (
+    ENGLISH_ARTICLES,
+    FILLERS,
+    INFLECTED,
+    NOUNS,
+    ORDINAL_NOUNS,
+    PARTICLES,
+    PHRASES,
+    SENTENCES,
+    SLIGHTLY,
+    VERY,
+)
 
 _PUNCTUATION = ".,!?;:\"'“”‘’()[]{}…~*"
 # Number words that stand for a thing or a person as often: "a thick one", "I want".
@@ -122,6 +133,8 @@ def _known_form(word: str) -> str | None:
     """The word as captions or numbers have it: itself, or without a Korean particle, or as two written together."""
     if word in KNOWN or is_number_word(word):
         return word
+    if word in INFLECTED:
+        return INFLECTED[word]
     for particle in PARTICLES:
         stem = word.removesuffix(particle)
         if stem != word and (stem in KNOWN or is_number_word(stem)):

@@ -69,6 +69,13 @@ FILLERS = {
     "style but ink stroke",
     "ko": "숫자 번째 그림 손글씨 써 줘 그려 주세요 써줘 그려줘 하나 좀 을 를 은 는 이 가 의 로 으로 그리고 글씨 모양",
 }
+# Stems of Korean adjectives, which stand before another one or a verb ("굵고 넓은 삼", "굵게 써 줘") with an ending.
+STEMS = {
+    **{"굵": "굵은", "두껍": "두꺼운", "가늘": "가는", "얇": "얇은", "넓": "넓은", "좁": "좁은", "홀쭉하": "홀쭉한"},
+    **{"높": "높은", "낮": "낮은", "크": "큰", "커다랗": "커다란", "작": "작은", "흐리": "흐린", "옅": "옅은"},
+    **{"진하": "진한", "짙": "짙은", "곧": "곧은", "똑바르": "똑바른", "기울": "기울어진", "기울어지": "기울어진"},
+}
+INFLECTED = {stem + ending: word for stem, word in STEMS.items() for ending in ("고", "게")}
 # Stripped from the end of a Korean word that is not known with them; longer ones first.
 PARTICLES = (
     "이라는",

@@ -113,11 +113,14 @@ def _copy_run(source: Path, folder: Path) -> None:
         shutil.copyfile(path, folder / REPORT_FOLDER / path.name)
     if (source / CONFIG_NAME).is_file():
         config = load_config(source / CONFIG_NAME)
-        # Where data and run lay on the machine of the training is of no use elsewhere, and nobody's business.
+        # Where things lay on the machine of the training is of no use elsewhere, and nobody's business.
+        start = config.training.pretrained_model_name_or_path
+        if start is not None and start.startswith(("/", ".", "~")):
+            start = Path(start).name
         config = dataclasses.replace(
             config,
             data=dataclasses.replace(config.data, data_dir=None),
-            training=dataclasses.replace(config.training, output_dir=None),
+            training=dataclasses.replace(config.training, output_dir=None, pretrained_model_name_or_path=start),
         )
         save_config(config, folder / CONFIG_NAME)
         _write(folder / RECIPE_NAME, recipe_of(config))

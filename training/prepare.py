@@ -34,6 +34,7 @@ from .history import History
 from .objective import check_objective
 from .optim import make_optimizers
 from .run import Run, TrainedModel, restore_state
+from .warm_start import start_from
 
 # Devices on which --compile auto compiles: those where it was measured to help. On two CPU cores it took one to two
 # minutes and then gave 0.7 (UNet) and 1.0 (DiT) of the speed without.
@@ -70,7 +71,8 @@ def count_steps(config: RunConfig, num_images: int) -> int:
 def build_trained_model(config: RunConfig, data: ImageData, text: RunText | None) -> TrainedModel:
     """The recipe's model, with fresh weights of the run's seed, sized for the data unless the recipe says otherwise.
 
-    For captions it is a denoiser and its text encoder, or the denoiser alone where the encoder is frozen.
+    Where the recipe names a pipeline to start from, the denoiser's weights are that one's. For captions it is a
+    denoiser and its text encoder, or the denoiser alone where the encoder is frozen.
     """
     channels, size = data.images.shape[1], data.images.shape[-1]
     sizes: dict[str, int | None] = {
@@ -86,11 +88,13 @@ def build_trained_model(config: RunConfig, data: ImageData, text: RunText | None
             "cross_attention_dim": frozen.config.hidden_size if frozen else config.text.width,
         }
     torch.manual_seed(config.training.seed)
-    denoiser = build_model(config.model.type, {**sizes, **config.model.options})
-    if text is None or text.coder.frozen_encoder is not None:
-        return denoiser
-    c = config.text
-    return TextDenoiser(denoiser, build_text_encoder(text.coder.tokenizer, c.width, c.layers, c.heads))
+    model: TrainedModel = build_model(config.model.type, {**sizes, **config.model.options})
+    if text is not None and text.coder.frozen_encoder is None:
+        c = config.text
+        model = TextDenoiser(model, build_text_encoder(text.coder.tokenizer, c.width, c.layers, c.heads))
+    if config.training.pretrained_model_name_or_path is not None:
+        start_from(model, config.training.pretrained_model_name_or_path)
+    return model
 
 
 def build_run(config: RunConfig) -> Run:

@@ -14,6 +14,8 @@ from text2digit.data.prompts import KNOWN, PROPERTY_OF, read_prompt
         ("A Small THIN 4, Leaning Left!", "a small thin 4, leaning left", (4,)),
         ("left-leaning five", "left leaning five", (5,)),
         ("굵은칠을 그려 주세요.", "굵은 칠 그려", (7,)),
+        ("굵고 넓은 삼", "굵은 넓은 삼", (3,)),
+        ("삼을 아주 가늘게 써 줘", "삼 아주 가는 써 줘", (3,)),
         ("７", "7", (7,)),  # full width
         ("I want a seven", "a seven", (7,)),
         ("a thick one", "a thick one", (1,)),

@@ -37,7 +37,9 @@ def save_model(folder, model_type="UNet", seed=0):
 
 def add_run(folder, measured=True):
     """What training and `text2digit evaluate` would leave beside it."""
-    config = load_config("unet", [f"training.output_dir={folder}", "data.data_dir=/secret/place", "optim.lr=0.002"])
+    places = [f"training.output_dir={folder}", "data.data_dir=/secret/place"]
+    start = "training.pretrained_model_name_or_path=/secret/place/first"
+    config = load_config("unet", [*places, start, "optim.lr=0.002"])
     save_config(config, folder / "config.yaml")
     lines = [{"step": 20, "loss": 0.5}, {"step": 30, "loss": 0.2345, "validation_loss": 0.3456}]
     (folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -70,6 +70,7 @@ def test_the_recipe_and_the_config_make_the_same_run(built):
     """The recipe is what differs from the defaults; catches one that forgets a change, or a path of the machine."""
     config, recipe = (load_config(built.folder / name) for name in ("config.yaml", "recipe.yaml"))
     assert config == recipe and config.optim.lr == 0.002
+    assert config.training.pretrained_model_name_or_path == "first"
     assert "/secret/place" not in "".join(p.read_text() for p in built.folder.glob("*.yaml"))
     assert "lr: 0.002" in recipe_of(config) and "weight_decay" not in recipe_of(config)
 

@@ -1,0 +1,91 @@
+"""A run that starts from a saved pipeline: as what it was without a class, and only where its weights have a place."""
+
+import pytest
+import torch
+
+from text2digit.config import load_config
+from text2digit.models.text import TextDenoiser, build_text_encoder
+from text2digit.training import prepare_run, train
+from text2digit.training.warm_start import start_from
+
+from ..conftest import TINY, randomize
+from .conftest import TINY_RUN, cut_at
+
+NAME = "training.pretrained_model_name_or_path"
+
+
+@pytest.fixture
+def folder(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path / "source")
+    return str(tmp_path / "source")
+
+
+def test_a_model_of_words_starts_as_the_model_of_classes_without_a_class(pipeline, folder, tokenizer):
+    """Catches a table of classes that is left out with its null row, and the row of another class in its place."""
+    denoiser = TINY["UNet"](num_classes=None, cross_attention_dim=16)
+    encoder = build_text_encoder(tokenizer, width=16, layers=1, heads=2)
+    words = {name: p.clone() for name, p in encoder.named_parameters()}
+    start_from(TextDenoiser(denoiser, encoder), folder)
+    assert all(torch.equal(p, words[name]) for name, p in encoder.named_parameters())
+    sample, timestep = torch.randn(3, 1, 28, 28), torch.tensor([5, 400, 999])
+    with torch.no_grad():  # silence what is fresh and not zero: the way of a text's gist
+        denoiser.condition_embedding.text_in.weight.zero_()
+        denoiser.condition_embedding.text_in.bias.zero_()
+        found = denoiser.eval()(sample, timestep, encoder_hidden_states=torch.randn(3, 4, 16)).sample
+        expected = pipeline.denoiser(sample, timestep).sample
+    assert expected.abs().mean() > 0.1
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_model_of_classes_keeps_them(pipeline, folder):
+    model = TINY["UNet"]()
+    start_from(model, folder)
+    for name, weight in pipeline.denoiser.state_dict().items():
+        assert torch.equal(model.state_dict()[name], weight), name
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            lambda: TINY["UNet"](block_out_channels=(16, 48)),
+            r"have no place in this model, such as .* \(32, 16, 3, 3\)",
+        ),
+        (lambda: TINY["UNet"](num_classes=7), r"such as condition_embedding.class_table.weight \(11, 64\)"),
+        (lambda: TINY["DiT"](), "expected a pipeline whose denoiser is a DigitDiT2DModel: it is a DigitUNet2DModel"),
+    ],
+    ids=["other widths", "other classes", "other type"],
+)
+def test_weights_without_a_place_are_refused(model, message, folder):
+    """Catches a start from half of the weights, which nobody would notice."""
+    fresh = randomize(model())
+    before = {name: weight.clone() for name, weight in fresh.state_dict().items()}
+    with pytest.raises(ValueError, match=message):
+        start_from(fresh, folder)
+    assert all(torch.equal(weight, before[name]) for name, weight in fresh.state_dict().items())
+
+
+def test_a_resumed_run_goes_on_and_does_not_start_again(tmp_path, pipeline):
+    """Catches a checkpoint that the weights which the run began with overwrite; and averages that began fresh."""
+    source = randomize(TINY["UNet"](sample_size=8, block_out_channels=(8, 16), attention_head_dim=8))
+    type(pipeline)(source, pipeline.scheduler).save_pretrained(tmp_path / "source")
+    whole, cut = (
+        load_config("unet", [*TINY_RUN, f"training.output_dir={tmp_path / name}", f"{NAME}={tmp_path / 'source'}"])
+        for name in ("whole", "cut")
+    )
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError, match="cut off"):
+        cut_at(7, patch)
+        train(prepare_run(cut))
+    ends = []
+    for config in (whole, cut):
+        run = prepare_run(config)
+        kept = run.average.state()["conv_in.weight"].clone()
+        assert torch.equal(kept, source.state_dict()["conv_in.weight"]) == (config is whole)
+        train(run)
+        ends.append(torch.cat([p.detach().flatten() for p in run.model.parameters()]))
+    assert torch.equal(*ends)
+
+
+def test_a_pipeline_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match="no-such: no such folder and no such shipped weights"):
+        start_from(TINY["UNet"](), "no-such")
