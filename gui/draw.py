@@ -73,7 +73,7 @@ def draw_grid(
                 callback_on_step_end=keep,
                 callback_on_step_end_tensor_inputs=("latents", "model_output"),
             )
-        return stack_rows(list(output.images)), forwards.seen
+        return [image.float().cpu() for image in output.images], forwards.seen
 
     for news in desk.studio.stream(call):
         if isinstance(news, Step):
@@ -85,10 +85,12 @@ def draw_grid(
         key = "drawn_one" if len(images) == 1 else "drawn_many"
         facts = {"count": len(images), "seconds": news.seconds, "steps": settings.steps}
         sentence = words(key, forwards=seen // len(frames[-1]), **facts)
-        kind = "rows" if images.shape[3] > images.shape[2] else ""
+        kind = "rows" if any(image.shape[2] > image.shape[1] for image in images) else ""
         grids = [image_grid(frame, min(columns, len(frame))) for frame in thin(frames)]
         yield {
-            result.picture: tiles(list(images), shown, words("a_digit"), wide, kind),
+            result.picture: tiles(images, shown, words("a_digit"), wide, kind),
             **result.told(sentence, asked.complaints(inputs)),
-            **result.files(image_grid(images, columns), grids, draw_snippet(settings, inputs, repeats, columns)),
+            **result.files(
+                image_grid(stack_rows(images), columns), grids, draw_snippet(settings, inputs, repeats, columns)
+            ),
         }

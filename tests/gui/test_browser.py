@@ -140,6 +140,23 @@ def test_draw_streams_and_gives_files(visit):
     assert b'DigitPipeline.from_pretrained("unet-mnist")' in downloaded(page, "Python (.py)").replace(b"'", b'"')
 
 
+@pytest.mark.skipif("text-mnist" not in shipped_names(), reason="needs the weights of texts that ship")
+def test_prompts_take_the_place_of_classes(visit):
+    """Would catch boxes that stay ticked for a model of words, a number whose pieces are not composed, and a word that
+    is left out in silence."""
+    page = visit()
+    page.get_by_label("Model").locator("visible=true").first.click()
+    page.get_by_role("option", name="text-mnist").click()
+    prompts = page.get_by_label("Prompts").locator("visible=true")
+    prompts.fill("a thick, slanted seven\n칠\n2026\na glorp 2")
+    expect(page.get_by_role("checkbox", name="7").locator("visible=true")).to_have_count(0)
+    button(page, "Draw").click()
+    expect(status(page)).to_contain_text("4 images in")
+    expect(status(page)).to_contain_text("glorp")
+    shapes = pictures(page).evaluate_all("images => images.map(i => i.naturalWidth / i.naturalHeight)")
+    assert [shape > 2 for shape in shapes] == [False, False, True, False]
+
+
 @pytest.mark.parametrize(
     "field, typed, told",
     [
