@@ -166,7 +166,10 @@ def measure_model(arguments: argparse.Namespace, judge: Judge) -> Measured:
     if isinstance(pipeline, TextConditionedDigitPipeline):
         call = {"num_inference_steps": usual["steps"], "guidance_scale": usual["guidance_scale"]}
         start = seeds[0] * SEED_STRIDE
-        measured.prompts = measure_prompts(pipeline, judge, len(labels), range(start, start + SEED_STRIDE), **call)
+        own_seeds = range(start, start + SEED_STRIDE)
+        measured.prompts = measure_prompts(
+            pipeline, judge, len(labels), own_seeds, other_scales=arguments.sweep_guidance, **call
+        )
         measured.picture = sweep_picture(pipeline, start, **call)
     return measured
 

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from ..data import ImageData
+from ..data import ImageData, every_nth_of_each_class
 from ..data.captions import CORNER, COUNTED, LANGUAGES, LEVELS, held_out_corner, levels_of, plain_caption
 from ..data.strokes import PROPERTIES, cache_folder, measure_strokes, measured_once
 from ..pipelines.drawing import draw_images
 from ..pipelines.images import image_grid, to_uint8
 from .classifier import classify
-from .judge import Judge
+from .judge import HELD_OUT_EVERY, Judge
 
 # Of N images: a held-out combination of each digit has N / 50, each level of each property of each digit N / 500.
 HELD_OUT_PART, LEVEL_PART = 50, 500
@@ -61,6 +61,11 @@ class RealStrokes:
             if ((self.levels[name] == level) & (self.labels == digit)).sum() >= LEAST
         ]
 
+    def in_held_out_corner(self) -> np.ndarray:
+        """(M,) whether a digit has the combination that no caption of its class says."""
+        signs = {name: np.array([held_out_corner(digit)[name] for digit in range(10)]) for name in CORNER}
+        return np.all([np.sign(self.levels[name]) == signs[name][self.labels] for name in CORNER], axis=0)
+
     def correlation(self, name: str, captions: Sequence[tuple[int, int]], count: int) -> float:
         """Rank correlation of level and place, of real digits: up to `count` of each caption."""
         chosen = [
@@ -78,7 +83,9 @@ def rank_correlation(asked: np.ndarray, measured: np.ndarray) -> float:
     return float(spearmanr(asked, measured).statistic)
 
 
-def measure_prompts(pipeline: Any, judge: Judge, num: int, seeds: range, **settings: Any) -> dict[str, Any]:
+def measure_prompts(
+    pipeline: Any, judge: Judge, num: int, seeds: range, other_scales: Sequence[float] = (), **settings: Any
+) -> dict[str, Any]:
     """What a pipeline of texts makes of captions.
 
     Args:
@@ -86,31 +93,14 @@ def measure_prompts(pipeline: Any, judge: Judge, num: int, seeds: range, **setti
         judge: has the classifier and the training digits.
         num: images; see `HELD_OUT_PART` and `LEVEL_PART`.
         seeds: at least as many as images are drawn; the first ones are used again for each property.
+        other_scales: of guidance, to measure the held-out combinations at, too.
         settings: of the pipeline's call.
 
     Returns:
-        "held_out": accuracy of the asked digit, over all and by language, and the rank correlation of each property in
-        the combinations; "properties": accuracy, correlation, that of real digits and number of images of each.
+        "held_out": as `measure_held_out`; "by_guidance": the same at each of the other scales; "properties": accuracy,
+        correlation, that of real digits and number of images of each.
     """
-    real = RealStrokes(judge.training)
-    per_digit, per_level = max(2, num // HELD_OUT_PART), max(1, num // LEVEL_PART)
-    asked = [(digit, held_out_corner(digit)) for digit in range(10) for _ in range(per_digit)]
-    languages = [LANGUAGES[i % len(LANGUAGES)] for i in range(len(asked))]
-    prompts = [plain_caption(digit, levels, lang) for (digit, levels), lang in zip(asked, languages, strict=True)]
-    labels = np.array([digit for digit, _ in asked])
-    images = _draw(pipeline, prompts, seeds, settings)
-    right = _seen(judge, images) == labels
-    measured = measure_strokes(images[:, 0].numpy())
-    held_out: dict[str, Any] = {"n": len(prompts), "accuracy": float(right.mean())}
-    held_out["accuracy_by_language"] = {
-        language: float(right[np.array(languages) == language].mean()) for language in LANGUAGES
-    }
-    held_out["correlation"] = {
-        name: rank_correlation(
-            np.array([levels[name] for _, levels in asked]), real.places(name, measured[name], labels)
-        )
-        for name in CORNER
-    }
+    real, per_digit, per_level = RealStrokes(judge.training), max(2, num // HELD_OUT_PART), max(1, num // LEVEL_PART)
     properties = {}
     for name in PROPERTIES:
         captions = real.captions(name)
@@ -126,7 +116,51 @@ def measure_prompts(pipeline: Any, judge: Judge, num: int, seeds: range, **setti
             "correlation": rank_correlation(levels, places),
             "real": real.correlation(name, captions, per_level),
         }
-    return {"held_out": held_out, "properties": properties}
+    others = [{**settings, "guidance_scale": scale} for scale in other_scales]
+    return {
+        "held_out": measure_held_out(pipeline, judge, real, per_digit, seeds, **settings),
+        "by_guidance": [
+            {"guidance_scale": o["guidance_scale"], **measure_held_out(pipeline, judge, real, per_digit, seeds, **o)}
+            for o in others
+        ],
+        "properties": properties,
+    }
+
+
+def measure_held_out(
+    pipeline: Any, judge: Judge, real: RealStrokes, per_digit: int, seeds: range, **settings: Any
+) -> dict[str, Any]:
+    """What it makes of the combinations of thickness, slant and width that no caption had.
+
+    Args:
+        per_digit: images of each digit, in turn by a caption of each language.
+
+    Returns:
+        Accuracy of the asked digit, over all and by language; accuracy and number of the real digits with these
+        combinations that the classifier has not seen; rank correlation of asked side and measure for each property.
+    """
+    asked = [(digit, held_out_corner(digit)) for digit in range(10) for _ in range(per_digit)]
+    languages = [LANGUAGES[i % len(LANGUAGES)] for i in range(len(asked))]
+    prompts = [plain_caption(digit, levels, lang) for (digit, levels), lang in zip(asked, languages, strict=True)]
+    labels = np.array([digit for digit, _ in asked])
+    images = _draw(pipeline, prompts, seeds, settings)
+    right = _seen(judge, images) == labels
+    measured = measure_strokes(images[:, 0].numpy())
+    unseen = every_nth_of_each_class(judge.training.labels, HELD_OUT_EVERY).numpy() & real.in_held_out_corner()
+    real_right = (_seen(judge, judge.training.images[unseen]) == real.labels[unseen]) if unseen.any() else np.zeros(0)
+    return {
+        "n": len(prompts),
+        "accuracy": float(right.mean()),
+        "accuracy_by_language": {each: float(right[np.array(languages) == each].mean()) for each in LANGUAGES},
+        "real_n": int(unseen.sum()),
+        "real_accuracy": float(real_right.mean()) if len(real_right) else None,
+        "correlation": {
+            name: rank_correlation(
+                np.array([levels[name] for _, levels in asked]), real.places(name, measured[name], labels)
+            )
+            for name in CORNER
+        },
+    }
 
 
 def _draw(pipeline: Any, prompts: Sequence[str], seeds: range, settings: dict[str, Any]) -> torch.Tensor:
@@ -148,12 +182,22 @@ def sweep_picture(pipeline: Any, seed: int, **settings: Any) -> Any:
 
 def prompts_to_markdown(found: dict[str, Any]) -> str:
     """What `measure_prompts` found, for a reader."""
-    held_out = found["held_out"]
-    by_language = ", ".join(f"{name} {share:.2%}" for name, share in held_out["accuracy_by_language"].items())
-    correlations = ", ".join(f"{name} {value:.2f}" for name, value in held_out["correlation"].items())
+    lines = []
+    for each in (found["held_out"], *found["by_guidance"]):
+        at = f" At guidance scale {each['guidance_scale']:g}:" if "guidance_scale" in each else ""
+        by_language = ", ".join(f"{name} {share:.2%}" for name, share in each["accuracy_by_language"].items())
+        correlations = ", ".join(f"{name} {value:.2f}" for name, value in each["correlation"].items())
+        lines.append(
+            f"Combinations of thickness, slant and width that no caption had, {each['n']:,} images.{at} Asked digit "
+            f"{each['accuracy']:.2%} ({by_language}); rank correlation of asked side and measure: {correlations}."
+        )
+    if (held_out := found["held_out"])["real_n"]:
+        lines.append(
+            f"Of {held_out['real_n']:,} real digits with these combinations, which the classifier had not seen, it is "
+            f"right on {held_out['real_accuracy']:.2%}."
+        )
     lines = [
-        f"Combinations of thickness, slant and width that no caption had, {held_out['n']:,} images: asked digit "
-        f"{held_out['accuracy']:.2%} ({by_language}); rank correlation of asked side and measure: {correlations}.",
+        "\n\n".join(lines),
         "",
         "| asked, five levels or two | rank correlation | of real digits | asked digit | images |",
         "|---|---|---|---|---|",

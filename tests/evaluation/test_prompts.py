@@ -10,7 +10,7 @@ from PIL import Image
 from text2digit import cli
 from text2digit.config import DataConfig
 from text2digit.data import load_dataset
-from text2digit.data.captions import LEVELS
+from text2digit.data.captions import LEVELS, is_held_out
 from text2digit.data.prompts import read_prompt
 from text2digit.evaluation import prompts
 from text2digit.evaluation.prompts import RealStrokes, measure_prompts, rank_correlation
@@ -78,16 +78,27 @@ def test_a_pipeline_that_obeys_and_one_that_does_not(real, judge, monkeypatch):
     assert good["properties"]["thickness"]["correlation"] > 0.7 > 0 > bad["properties"]["thickness"]["correlation"]
     assert good["properties"]["slant"]["correlation"] > 0.7 and good["properties"]["slant"]["real"] > 0.85
     assert set(good["held_out"]["accuracy_by_language"]) == {"en", "ko"}
+    assert good["by_guidance"] == [] and 0.5 < good["held_out"]["real_accuracy"] <= 1
+
+
+def test_real_digits_of_the_held_out_combinations_are_found(real):
+    """Catches a sign turned around, and the combination of another digit."""
+    levels = [{name: values[i] for name, values in real.levels.items()} for i in range(len(real.labels))]
+    expected = [is_held_out(label, own) for label, own in zip(real.labels.tolist(), levels, strict=True)]
+    assert real.in_held_out_corner().tolist() == expected and 0 < sum(expected) < len(expected) / 8
 
 
 def test_the_command_measures_words_too(classifier_folder, tokenizer, tmp_path, capsys):
     make_text_pipeline(tokenizer, sample_size=8).save_pretrained(tmp_path / "model")
     flags = ["--dataset", "digits", "--classifier", str(classifier_folder), "--out", str(tmp_path / "out")]
+    flags += ["--sweep-guidance", "2", "3.5"]
     assert cli.main(["evaluate", "--model", str(tmp_path / "model"), "--num", "40", "--steps", "1", *flags]) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     assert report["settings"]["prompts"] == "numerals" and len(report["settings"]["text_encoder_sha256"]) == 64
     assert set(report["prompts"]["held_out"]["correlation"]) == {"thickness", "slant", "width"}
+    assert [each["guidance_scale"] for each in report["prompts"]["by_guidance"]] == [2, 3.5]
     assert {"thickness", "slant", "width", "size", "ink"} <= set(report["prompts"]["properties"])
     output = capsys.readouterr().out
     assert "Combinations of thickness, slant and width that no caption had" in output and "| slant |" in output
+    assert "At guidance scale 3.5:" in output
     assert Image.open(tmp_path / "out" / "sweeps.png").width > 15 * 8
