@@ -88,10 +88,11 @@ def build_trained_model(config: RunConfig, data: ImageData, text: RunText | None
             "cross_attention_dim": frozen.config.hidden_size if frozen else config.text.width,
         }
     torch.manual_seed(config.training.seed)
-    model: TrainedModel = build_model(config.model.type, {**sizes, **config.model.options})
+    denoiser = build_model(config.model.type, {**sizes, **config.model.options})
+    model: TrainedModel = denoiser
     if text is not None and text.coder.frozen_encoder is None:
         c = config.text
-        model = TextDenoiser(model, build_text_encoder(text.coder.tokenizer, c.width, c.layers, c.heads))
+        model = TextDenoiser(denoiser, build_text_encoder(text.coder.tokenizer, c.width, c.layers, c.heads))
     if config.training.pretrained_model_name_or_path is not None:
         start_from(model, config.training.pretrained_model_name_or_path)
     return model
