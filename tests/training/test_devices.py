@@ -155,13 +155,15 @@ def test_a_compiled_run_saves_the_same_names_and_numbers(tiny_config, monkeypatc
 
 
 def test_channels_last_changes_the_memory_and_not_the_run(tiny_config):
-    no_dropout = "model.dropout=0.0"  # its masks are drawn in the order of memory
-    plain = train(prepare_run(tiny_config("plain", no_dropout)))
-    run = prepare_run(tiny_config("other", no_dropout, "training.channels_last=true"))
+    # Dropout draws its masks in the order of memory. A norm whose groups are single channels takes away the bias before
+    # it: the bias's gradient is rounding alone, of which AdamW makes steps of full length.
+    comparable = ("model.dropout=0.0", "model.norm_num_groups=4")
+    plain = train(prepare_run(tiny_config("plain", *comparable)))
+    run = prepare_run(tiny_config("other", *comparable, "training.channels_last=true"))
     weight = run.bare_model.mid_blocks[0].resnet.conv1.weight
     assert weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
     for one, other in zip(saved_weights(plain), saved_weights(train(run)), strict=True):
-        assert all(torch.allclose(one[name], other[name], atol=1e-4) for name in one)
+        assert all(torch.allclose(one[name], other[name], atol=1e-5) for name in one)
         assert all(value.is_contiguous() for value in other.values())
 
 
