@@ -16,8 +16,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "edit": ("Edit", "고쳐 그리기"),
     "training": ("Training", "학습"),
     "draw_about": (
-        "Choose digits and press Draw. Each picture starts as noise, and every step takes some of it away.",
-        "숫자를 고르고 ‘그리기’를 누르세요. 그림마다 노이즈에서 시작해 단계마다 조금씩 걷어 냅니다.",
+        "Say what to draw and press Draw. Each picture starts as noise, and every step takes some of it away.",
+        "무엇을 그릴지 정하고 ‘그리기’를 누르세요. 그림마다 노이즈에서 시작해 단계마다 조금씩 걷어 냅니다.",
     ),
     "inside_about": (
         "Draw one digit, then move the slider: what the model saw at each step, and what it made of it.",
