@@ -116,13 +116,13 @@ def measure_prompts(
             "correlation": rank_correlation(levels, places),
             "real": real.correlation(name, captions, per_level),
         }
-    others = [{**settings, "guidance_scale": scale} for scale in other_scales]
+
+    def held_out(**changes: float) -> dict[str, Any]:
+        return measure_held_out(pipeline, judge, real, per_digit, seeds, **{**settings, **changes})
+
     return {
-        "held_out": measure_held_out(pipeline, judge, real, per_digit, seeds, **settings),
-        "by_guidance": [
-            {"guidance_scale": o["guidance_scale"], **measure_held_out(pipeline, judge, real, per_digit, seeds, **o)}
-            for o in others
-        ],
+        "held_out": held_out(),
+        "by_guidance": [{"guidance_scale": scale, **held_out(guidance_scale=scale)} for scale in other_scales],
         "properties": properties,
     }
 

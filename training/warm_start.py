@@ -6,6 +6,7 @@ import torch
 
 from ..models import DigitDiT2DModel, DigitUNet2DModel
 from ..models.text import TextDenoiser
+from ..pipelines.allowed import check_shards
 from ..pipelines.loading import find_pipeline_folder
 
 # Where a class reaches a denoiser: a row of the table is added to the embedded noise level, as its bias is.
@@ -17,18 +18,20 @@ def start_from(model: DigitUNet2DModel | DigitDiT2DModel | TextDenoiser, name_or
 
     A denoiser of words starts from one of classes as what that is without a class: the null class's row moves into the
     bias that it is added to, and the table goes. Layers that the pipeline's denoiser has not, such as those for words,
-    stay fresh; fresh residual branches add nothing. So does a text encoder.
+    stay fresh, and so does a text encoder; fresh residual branches add nothing.
 
     Args:
         model: with fresh weights; those of its denoiser are replaced in place.
         name_or_path: as `DigitPipeline.from_pretrained` takes it.
 
     Raises:
-        ValueError: no such pipeline, or weights that have no place in this model.
+        ValueError: no such pipeline, weights outside of its folder, or some that have no place in this model.
         FileNotFoundError: the Hub does not give it.
     """
     denoiser = model.denoiser if isinstance(model, TextDenoiser) else model
-    folder = str(find_pipeline_folder(name_or_path, {}) / "denoiser")
+    pipeline = find_pipeline_folder(name_or_path, {})
+    check_shards(pipeline)
+    folder = str(pipeline / "denoiser")
     try:
         recorded = denoiser.load_config(folder)["_class_name"]
         if recorded != type(denoiser).__name__:  # diffusers would fill one class with what fits of the other

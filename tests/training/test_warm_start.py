@@ -1,5 +1,8 @@
 """A run that starts from a saved pipeline: as what it was without a class, and only where its weights have a place."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -84,6 +87,15 @@ def test_a_resumed_run_goes_on_and_does_not_start_again(tmp_path, pipeline):
         train(run)
         ends.append(torch.cat([p.detach().flatten() for p in run.model.parameters()]))
     assert torch.equal(*ends)
+
+
+def test_weights_outside_of_the_folder_are_refused(folder):
+    """Catches a start that opens files which a pipeline's own loading refuses."""
+    index = {"metadata": {}, "weight_map": {"conv_in.weight": "../../elsewhere.safetensors"}}
+    path = Path(folder) / "denoiser" / "diffusion_pytorch_model.safetensors.index.json"
+    path.write_text(json.dumps(index))
+    with pytest.raises(ValueError, match="expected a safetensors file beside it"):
+        start_from(TINY["UNet"](), folder)
 
 
 def test_a_pipeline_that_is_not_there_is_named():
