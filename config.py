@@ -198,7 +198,7 @@ class TrainingConfig:
         allow_tf32: let CUDA multiply float32 matrices in TensorFloat-32.
         compile: "on" for torch.compile, "off", or "auto": where it was measured to help (`training/prepare.py`).
         channels_last: keep images and convolutions in this memory format.
-        num_inference_steps, guidance_scale: of the previews, and the defaults saved with the weights.
+        num_inference_steps, guidance_scale, guidance_interval: of the previews, and saved with the weights as defaults.
         sampler: of the previews, and the scheduler saved with the weights: "ddim", "ddpm", "dpm++", "unipc" or another
             short name of `pipelines/samplers.py`.
     """
@@ -226,6 +226,7 @@ class TrainingConfig:
     channels_last: bool = False
     num_inference_steps: int = 10
     guidance_scale: float = 2.0
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
     sampler: str = "ddim"
 
 
@@ -255,6 +256,8 @@ class RunConfig:
                 raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(choices)}.")
         if 0 < t.quality_images < 20:
             raise ValueError(f"training.quality_images: got {t.quality_images}, expected 0 for none, or 20 or more.")
+        if not 0 <= t.guidance_interval[0] <= t.guidance_interval[1] <= 1:
+            raise ValueError(f"training.guidance_interval: got {t.guidance_interval}, expected 0 <= start <= end <= 1.")
         if not 0 <= t.label_dropout <= 1:
             raise ValueError(f"training.label_dropout: got {t.label_dropout}, expected a probability from 0 to 1.")
         if not 0 <= o.ema_decay < 1:

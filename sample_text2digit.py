@@ -39,6 +39,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--num", type=int, default=10, help="images of each class or prompt (%(default)s)")
     add("--steps", type=int, help="denoising steps (the model's default)")
     add("--guidance-scale", "--guidance_scale", type=float, help="1 is off (the model's default)")
+    add("--guidance-interval", "--guidance_interval", type=float, nargs=2, metavar=("START", "END"),
+        help="fractions of the steps between which guidance is on, such as 0.2 0.8 (the model's default)")  # fmt: skip
     add("--scheduler", default=None, help=f"{', '.join(SCHEDULERS)} (the model's own)")
     add("--eta", type=float, default=0.0, help="fresh noise of ddim, 0 to 1 (%(default)s)")
     add("--seed", type=int, default=0, help="image i is seeded SEED + i (%(default)s)")
@@ -145,6 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             show_progress=True,
             num_inference_steps=arguments.steps,
             guidance_scale=arguments.guidance_scale,
+            guidance_interval=arguments.guidance_interval,
             eta=arguments.eta,
             **({"negative_prompt": arguments.negative_prompt} if arguments.negative_prompt else {}),
         )

@@ -42,6 +42,8 @@ from .train_classifier import EPOCHS, accuracy, train_classifier
 # Image i of seed s is drawn from generator s * SEED_STRIDE + i: no two seeds share an image.
 SEED_STRIDE = 1_000_003
 NUM = 10_000
+# Settings of a report that decide how each image is drawn.
+CHOICE = ("steps", "guidance_scale", "guidance_interval")
 FLOORS = {"train": "real, held out", "test": "real, test"}
 
 
@@ -72,6 +74,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--seeds", type=int, nargs="+", help=f"image i of seed s is seeded s * {SEED_STRIDE} + i (0)")
     add("--steps", type=int, help="denoising steps (the model's default)")
     add("--guidance-scale", "--guidance_scale", type=float, help="1 is off (the model's default)")
+    add("--guidance-interval", "--guidance_interval", type=float, nargs=2, metavar=("START", "END"),
+        help="fractions of the steps between which guidance is on (the model's default)")  # fmt: skip
     add("--scheduler", help=f"{', '.join(SCHEDULERS)} (the model's own)")
     add("--sweep-steps", "--sweep_steps", type=int, nargs="+", default=[], help="measure at these too, by seed one")
     add("--sweep-scheduler", "--sweep_scheduler", nargs="+", default=[], help="--sweep-steps by each of these")
@@ -84,18 +88,26 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def draw(pipeline: Any, labels: torch.Tensor, seed: int, steps: int, guidance_scale: float) -> torch.Tensor:
-    """(N, C, H, W) uint8 images of (N,) classes, each from a generator of its own (`SEED_STRIDE`)."""
+def draw(pipeline: Any, labels: torch.Tensor, seed: int, **choice: Any) -> torch.Tensor:
+    """(N, C, H, W) uint8 images of (N,) classes, each from a generator of its own (`SEED_STRIDE`).
+
+    Args:
+        choice: values of `CHOICE`.
+    """
     images = draw_images(
         pipeline,
         inputs_for_classes(pipeline, labels.tolist()),
         seeds=range(seed * SEED_STRIDE, seed * SEED_STRIDE + len(labels)),
         show_progress=len(labels) > 1,
-        num_inference_steps=steps,
-        guidance_scale=guidance_scale,
+        **call_arguments(choice),
     )
     drawn = torch.from_numpy(to_uint8(images))
     return drawn[:, None] if drawn.ndim == 3 else drawn.permute(0, 3, 1, 2)
+
+
+def call_arguments(choice: dict[str, Any]) -> dict[str, Any]:
+    """A choice as the pipelines' arguments, which call the steps otherwise."""
+    return {"num_inference_steps" if name == "steps" else name: choice[name] for name in CHOICE}
 
 
 def class_name(scheduler: Any) -> str:
@@ -121,13 +133,14 @@ def load_model(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     pipeline.set_progress_bar_config(disable=True)
     if arguments.scheduler:
         replace_scheduler(pipeline, arguments.scheduler)
-    config, scale = pipeline.config, arguments.guidance_scale
+    config, scale, interval = pipeline.config, arguments.guidance_scale, arguments.guidance_interval
     settings = {
         "model": arguments.model,
         "model_sha256": weights_sha256(folder / "denoiser"),
         "scheduler": class_name(pipeline.scheduler),
         "steps": arguments.steps or config.default_num_inference_steps,
         "guidance_scale": config.default_guidance_scale if scale is None else scale,
+        "guidance_interval": list(config.default_guidance_interval if interval is None else interval),
         "seeds": arguments.seeds or [0],
     }
     if isinstance(pipeline, TextConditionedDigitPipeline):
@@ -142,7 +155,7 @@ def measure_model(arguments: argparse.Namespace, judge: Judge) -> Measured:
         ValueError, FileNotFoundError: as `load_model`, or a model of other images than the reference.
     """
     pipeline, settings = load_model(arguments)
-    usual = {"steps": settings["steps"], "guidance_scale": settings["guidance_scale"]}
+    usual = {name: settings[name] for name in CHOICE}
     changed = [("guidance_scale", pipeline, {**usual, "guidance_scale": scale}) for scale in arguments.sweep_guidance]
     for name in arguments.sweep_scheduler or [None]:
         swept = pipeline if name is None else with_scheduler(pipeline, name)
@@ -164,7 +177,7 @@ def measure_model(arguments: argparse.Namespace, judge: Judge) -> Measured:
         entry = {"scheduler": class_name(swept.scheduler), **choice, **found}
         measured.sweeps.setdefault(name, []).append(entry)
     if isinstance(pipeline, TextConditionedDigitPipeline):
-        call = {"num_inference_steps": usual["steps"], "guidance_scale": usual["guidance_scale"]}
+        call = call_arguments(usual)
         start = seeds[0] * SEED_STRIDE
         own_seeds = range(start, start + SEED_STRIDE)
         measured.prompts = measure_prompts(
@@ -274,7 +287,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise ValueError("--num: got it with --samples, of which all images are measured.")
     if arguments.sweep_scheduler and not arguments.sweep_steps:
         raise ValueError("--sweep-scheduler: got it without --sweep-steps, the numbers of steps to compare them at.")
-    for name in ("seeds", "steps", "guidance_scale", "scheduler", "sweep_steps", "sweep_guidance"):
+    for name in ("seeds", "steps", "guidance_scale", "guidance_interval", "scheduler", "sweep_steps", "sweep_guidance"):
         if not arguments.model and getattr(arguments, name) not in (None, []):
             raise ValueError(f"--{name.replace('_', '-')}: got a value without --model, which alone draws.")
     if arguments.real and arguments.accuracy_score:

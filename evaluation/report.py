@@ -63,6 +63,13 @@ def _cell(name: str, form: str, entry: Mapping[str, Any]) -> str:
     return form.format(entry["mean"][name]) + ("" if spread is None else f" ± {form.format(spread)}")
 
 
+def when_guided(interval: Sequence[float] | None) -> str:
+    """At which steps guidance is on, for a reader; nothing where it always is, or was before there was a choice."""
+    if interval is None or tuple(interval) == (0, 1):
+        return ""
+    return f" between {interval[0]:g} and {interval[1]:g} of the steps"
+
+
 def write_report(folder: Path, report: Mapping[str, Any], markdown: str) -> None:
     """`report.json` and `report.md`."""
     folder.mkdir(parents=True, exist_ok=True)

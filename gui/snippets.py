@@ -44,7 +44,6 @@ def draw_snippet(settings: Settings, asked: Sequence[int] | Sequence[str], repea
 
 def inside_snippet(settings: Settings, asked: int | str, step: int) -> str:
     """x_t, the predicted x_0, the noise and the direction at a step (0 is the first), saved as inside.png."""
-    direction = "x_0 - x_0" if settings.guidance_scale in (0, 1) else "split(cond)[0] - split(uncond)[0]"
     return _lines(
         "import torch",
         "from text2digit import DDIMScheduler",
@@ -61,7 +60,7 @@ def inside_snippet(settings: Settings, asked: int | str, step: int) -> str:
         'kind = pipe.scheduler.config.get("prediction_type", "flow_prediction")',
         "split = lambda output: split_prediction(kind, output, x_t[:1], alpha_t, sigma_t)",
         f"x_0, noise = split(classifier_free_guidance(cond, uncond, {settings.guidance_scale}))",
-        f"direction = {direction}",
+        "direction = split(cond)[0] - split(uncond)[0]",
         "shown = torch.cat([x_t[:1], x_0, noise / 3, direction / direction.abs().max().clamp(min=1e-6)])",
         'image_grid((shown / 2 + 0.5).clamp(0, 1), 4).save("inside.png")',
     )

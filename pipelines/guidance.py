@@ -89,7 +89,9 @@ def starts_with_zero(guidance: str, guidance_scale: float, step: int, prediction
 
 
 def scale_in_interval(guidance_scale: float, interval: tuple[float, float], progress: float) -> float:
-    """The scale of a step: `guidance_scale` within the interval, and 1, which is off, outside.
+    """The scale of a step: `guidance_scale` within the interval, and outside at most 1, which is off.
+
+    A scale below 1 leans to the unconditional, as was asked for, and is kept at every step.
 
     Args:
         guidance_scale: what was asked for.
@@ -98,4 +100,4 @@ def scale_in_interval(guidance_scale: float, interval: tuple[float, float], prog
 
     Source: 2404.07724, equation 6, with steps in place of noise levels.
     """
-    return guidance_scale if interval[0] <= progress < interval[1] else 1.0
+    return guidance_scale if interval[0] <= progress < interval[1] else min(guidance_scale, 1.0)

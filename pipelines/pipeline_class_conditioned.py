@@ -10,7 +10,7 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 from ..models import DigitDiT2DModel, DigitUNet2DModel
 from .conditions import ClassConditions, Labels, names_by_id
-from .pipeline_digit import DigitPipeline, Guidance, Seeds, make_generators
+from .pipeline_digit import DigitPipeline, Seeds, make_generators
 
 
 class ClassConditionedDigitPipeline(ClassConditions, DigitPipeline):
@@ -21,7 +21,8 @@ class ClassConditionedDigitPipeline(ClassConditions, DigitPipeline):
         scheduler: any scheduler of diffusers' interface whose `prediction_type` is what the denoiser predicts.
         vae: decodes latents; None where the denoiser works on pixels.
         id2label: names of the classes, several names of one class separated by commas.
-        default_num_inference_steps, default_guidance_scale: what a call uses that does not say.
+        default_num_inference_steps, default_guidance_scale, default_guidance_interval: what a call uses that does not
+            say.
 
     Raises:
         ValueError: a denoiser without classes.
@@ -35,6 +36,7 @@ class ClassConditionedDigitPipeline(ClassConditions, DigitPipeline):
         id2label: dict | None = None,
         default_num_inference_steps: int = 10,
         default_guidance_scale: float = 2.0,
+        default_guidance_interval: tuple[float, float] = (0.0, 1.0),
     ):
         super().__init__()
         if denoiser.config.num_classes is None:
@@ -46,6 +48,7 @@ class ClassConditionedDigitPipeline(ClassConditions, DigitPipeline):
             id2label=names_by_id(id2label),
             default_num_inference_steps=default_num_inference_steps,
             default_guidance_scale=default_guidance_scale,
+            default_guidance_interval=default_guidance_interval,
         )
 
     @torch.no_grad()
@@ -64,7 +67,7 @@ class ClassConditionedDigitPipeline(ClassConditions, DigitPipeline):
         callback_on_step_end: Callable[..., dict | None] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         guidance: str = "cfg",
-        guidance_interval: tuple[float, float] = (0.0, 1.0),
+        guidance_interval: tuple[float, float] | None = None,
         weak_denoiser: DigitUNet2DModel | DigitDiT2DModel | None = None,
     ) -> ImagePipelineOutput | tuple[Any]:
         """Draw.
@@ -86,7 +89,8 @@ class ClassConditionedDigitPipeline(ClassConditions, DigitPipeline):
                 of a dict that it returns replace the pipeline's.
             callback_on_step_end_tensor_inputs: which of "latents" and "model_output" it gets.
             guidance: "cfg", "cfg_rescale" or "cfg_zero" (`pipelines/guidance.py`).
-            guidance_interval: start and end of guidance as fractions of the steps; outside it is off.
+            guidance_interval: start and end of guidance as fractions of the steps, outside of which a scale above 1 is
+                off and costs one forward; None is the default saved with the weights.
             weak_denoiser: autoguidance (2406.02507): a worse model of the same kind, such as an early checkpoint,
                 takes the place of "no condition".
 
@@ -101,10 +105,8 @@ class ClassConditionedDigitPipeline(ClassConditions, DigitPipeline):
         # 1. Check inputs; encode the condition.
         if num_inference_steps is None:
             num_inference_steps = self.config.default_num_inference_steps
-        if guidance_scale is None:
-            guidance_scale = self.config.default_guidance_scale
         self._check_call(num_inference_steps, output_type, callback_on_step_end_tensor_inputs)
-        guide = Guidance(guidance_scale, guidance, guidance_interval, weak_denoiser)
+        guide = self._guidance(guidance_scale, guidance, guidance_interval, weak_denoiser)
         if num_images_per_prompt < 1:
             raise ValueError(f"num_images_per_prompt: got {num_images_per_prompt}, expected 1 or more.")
         ids = [i for i in self._label_ids(class_labels) for _ in range(num_images_per_prompt)]

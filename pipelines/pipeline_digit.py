@@ -203,6 +203,18 @@ class DigitPipeline(DiffusionPipeline):
                     f"{', '.join(self._callback_tensor_inputs)}."
                 )
 
+    def _guidance(
+        self,
+        guidance_scale: float | None,
+        guidance: str,
+        guidance_interval: tuple[float, float] | None,
+        weak_denoiser: Denoiser | None,
+    ) -> Guidance:
+        """How a call is guided: as it says, and as was saved with the weights where it does not say."""
+        scale = self.config.default_guidance_scale if guidance_scale is None else guidance_scale
+        interval = self.config.default_guidance_interval if guidance_interval is None else guidance_interval
+        return Guidance(scale, guidance, interval, weak_denoiser)
+
     def _set_timesteps(self, num_inference_steps: int, timesteps: Sequence[float] | None) -> torch.Tensor:
         if timesteps is None:
             self.scheduler.set_timesteps(num_inference_steps, device=self._execution_device)

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..models import DigitDiT2DModel, DigitUNet2DModel
 from .conditions import ClassConditions, Labels, PromptConditions, names_by_id
-from .pipeline_digit import Conditions, DigitPipeline, Guidance, Seeds, make_generators
+from .pipeline_digit import Conditions, DigitPipeline, Seeds, make_generators
 
 StepCallback = Callable[..., dict | None]
 
@@ -26,7 +26,8 @@ class DigitImg2ImgPipeline(ClassConditions, PromptConditions, DigitPipeline):
     Args:
         denoiser, scheduler, vae: as in the other pipelines.
         text_encoder, tokenizer: of a denoiser with text; None for one of classes.
-        id2label, max_prompt_tokens, default_num_inference_steps, default_guidance_scale: as in the other pipelines.
+        id2label, max_prompt_tokens: as in the other pipelines.
+        default_num_inference_steps, default_guidance_scale, default_guidance_interval: as in the other pipelines.
 
     Raises:
         ValueError: a denoiser with text and no encoder for it.
@@ -47,6 +48,7 @@ class DigitImg2ImgPipeline(ClassConditions, PromptConditions, DigitPipeline):
         max_prompt_tokens: int = 32,
         default_num_inference_steps: int = 10,
         default_guidance_scale: float = 2.0,
+        default_guidance_interval: tuple[float, float] = (0.0, 1.0),
     ):
         super().__init__()
         if denoiser.config.cross_attention_dim is not None and text_encoder is None:
@@ -59,6 +61,7 @@ class DigitImg2ImgPipeline(ClassConditions, PromptConditions, DigitPipeline):
             max_prompt_tokens=max_prompt_tokens,
             default_num_inference_steps=default_num_inference_steps,
             default_guidance_scale=default_guidance_scale,
+            default_guidance_interval=default_guidance_interval,
         )
 
     def __call__(
@@ -111,14 +114,13 @@ class DigitImg2ImgPipeline(ClassConditions, PromptConditions, DigitPipeline):
         callback_on_step_end: StepCallback | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         guidance: str = "cfg",
-        guidance_interval: tuple[float, float] = (0.0, 1.0),
+        guidance_interval: tuple[float, float] | None = None,
         weak_denoiser: DigitUNet2DModel | DigitDiT2DModel | None = None,
     ) -> ImagePipelineOutput | tuple[Any]:
         # 1. Check inputs; encode conditions and image.
         steps = self.config.default_num_inference_steps if num_inference_steps is None else num_inference_steps
-        scale = self.config.default_guidance_scale if guidance_scale is None else guidance_scale
         self._check_call(steps, output_type, callback_on_step_end_tensor_inputs)
-        guide = Guidance(scale, guidance, guidance_interval, weak_denoiser)
+        guide = self._guidance(guidance_scale, guidance, guidance_interval, weak_denoiser)
         if not 0 <= strength <= 1:
             raise ValueError(f"strength: got {strength}, expected a number from 0 (the image) to 1 (all new).")
         if image is None:

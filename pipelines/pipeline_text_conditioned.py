@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..models import DigitDiT2DModel, DigitUNet2DModel
 from .conditions import PromptConditions, texts_of_row
-from .pipeline_digit import DigitPipeline, Guidance, Seeds, make_generators
+from .pipeline_digit import DigitPipeline, Seeds, make_generators
 from .rows import compose_row
 
 
@@ -43,7 +43,8 @@ class TextConditionedDigitPipeline(PromptConditions, DigitPipeline):
         tokenizer: the encoder's.
         vae: decodes latents; None where the denoiser works on pixels.
         max_prompt_tokens: tokens that a prompt is padded or cut to.
-        default_num_inference_steps, default_guidance_scale: what a call uses that does not say.
+        default_num_inference_steps, default_guidance_scale, default_guidance_interval: what a call uses that does not
+            say.
 
     Raises:
         ValueError: a denoiser without text, or one of another width.
@@ -61,6 +62,7 @@ class TextConditionedDigitPipeline(PromptConditions, DigitPipeline):
         max_prompt_tokens: int = 32,
         default_num_inference_steps: int = 10,
         default_guidance_scale: float = 2.0,
+        default_guidance_interval: tuple[float, float] = (0.0, 1.0),
     ):
         super().__init__()
         width = denoiser.config.cross_attention_dim
@@ -76,6 +78,7 @@ class TextConditionedDigitPipeline(PromptConditions, DigitPipeline):
             max_prompt_tokens=max_prompt_tokens,
             default_num_inference_steps=default_num_inference_steps,
             default_guidance_scale=default_guidance_scale,
+            default_guidance_interval=default_guidance_interval,
         )
         if type(tokenizer).__name__ == "TokenizersBackend":
             # transformers 5 calls PreTrainedTokenizerFast so; 4 knows the old name alone, and 5 both.
@@ -102,7 +105,7 @@ class TextConditionedDigitPipeline(PromptConditions, DigitPipeline):
         callback_on_step_end: Callable[..., dict | None] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         guidance: str = "cfg",
-        guidance_interval: tuple[float, float] = (0.0, 1.0),
+        guidance_interval: tuple[float, float] | None = None,
         weak_denoiser: DigitUNet2DModel | DigitDiT2DModel | None = None,
     ) -> TextConditionedOutput | tuple[Any, list]:
         """Draw.
@@ -135,10 +138,8 @@ class TextConditionedDigitPipeline(PromptConditions, DigitPipeline):
         # 1. Check inputs; read the prompt.
         if num_inference_steps is None:
             num_inference_steps = self.config.default_num_inference_steps
-        if guidance_scale is None:
-            guidance_scale = self.config.default_guidance_scale
         self._check_call(num_inference_steps, output_type, callback_on_step_end_tensor_inputs)
-        guide = Guidance(guidance_scale, guidance, guidance_interval, weak_denoiser)
+        guide = self._guidance(guidance_scale, guidance, guidance_interval, weak_denoiser)
         if num_images_per_prompt < 1:
             raise ValueError(f"num_images_per_prompt: got {num_images_per_prompt}, expected 1 or more.")
         if (prompt is None) == (prompt_embeds is None):

@@ -5,7 +5,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from ..evaluation.report import FIGURES, table
+from ..evaluation.report import FIGURES, table, when_guided
 from .facts import CONFIG_NAME, HISTORY_NAME, REPORT_NAME, Facts, read_facts
 
 # Title of each dataset, and its id on the Hub where there is one that we know of.
@@ -100,7 +100,8 @@ def _usage(facts: Facts, repo_id: str) -> str:
     ask = '"7"' if "tokenizer" in facts.components else str(label)
     steps = facts.settings.get("default_num_inference_steps")
     scale = facts.settings.get("default_guidance_scale")
-    told = [f"{steps} steps" if steps else "", f"guidance scale {scale:g}" if scale is not None else ""]
+    when = when_guided(facts.settings.get("default_guidance_interval"))
+    told = [f"{steps} steps" if steps else "", f"guidance scale {scale:g}{when}" if scale is not None else ""]
     defaults = ", ".join(filter(None, told))
     return f"""## Use
 
@@ -187,9 +188,10 @@ def _measured(facts: Facts, repo_id: str, folder: Path) -> str | None:
         f"[{what}](evaluation/{name})" for name, what in pictures.items() if (folder / "evaluation" / name).is_file()
     ]
     seeds = ", ".join(map(str, settings["seeds"]))
+    guidance = f"{settings['guidance_scale']:g}{when_guided(settings.get('guidance_interval'))}"
     return (
         f"## Measured\n\n{table(sets)}\nBy {settings['steps']} steps of `{settings['scheduler']}` and guidance "
-        f"{settings['guidance_scale']:g}, seeds {seeds}; all of it is in [{REPORT_NAME}]({REPORT_NAME})"
+        f"{guidance}, seeds {seeds}; all of it is in [{REPORT_NAME}]({REPORT_NAME})"
         + (f". Pictures: {', '.join(links)}." if links else ".")
         + " Columns that begin with *real* are real images in the place of drawn ones. To measure again:"
         f"\n`text2digit evaluate --model {repo_id}`"

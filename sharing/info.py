@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from text2digit.evaluation.report import FIGURES
+from text2digit.evaluation.report import FIGURES, when_guided
 from text2digit.pipelines.loading import find_pipeline_folder
 from text2digit.sharing.facts import Component, Facts, read_facts
 
@@ -75,7 +75,8 @@ def _figures(facts: Facts) -> list[str]:
     if facts.report is None:
         return ["not measured"]
     settings, (entry, *_) = facts.report["settings"], facts.report["sets"].values()
-    told = [f"n = {entry['n']:,}, steps {settings['steps']}, guidance {settings['guidance_scale']}"]
+    when = when_guided(settings.get("guidance_interval"))
+    told = [f"n = {entry['n']:,}, steps {settings['steps']}, guidance {settings['guidance_scale']}{when}"]
     return told + [
         f"{FIGURES[key][0]}: {_figure(key, value)}" for key, value in entry["mean"].items() if key in FIGURES
     ]

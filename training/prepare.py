@@ -58,6 +58,7 @@ FREE_KEYS = {
     "training.channels_last",
     "training.num_inference_steps",
     "training.guidance_scale",
+    "training.guidance_interval",
     "training.sampler",
 }
 

@@ -48,6 +48,7 @@ def make_pipeline(run: Run, model: TrainedModel) -> ClassConditionedDigitPipelin
     defaults: dict[str, Any] = {
         "default_num_inference_steps": t.num_inference_steps,
         "default_guidance_scale": t.guidance_scale,
+        "default_guidance_interval": t.guidance_interval,
     }
     pipeline: ClassConditionedDigitPipeline | TextConditionedDigitPipeline
     scheduler = make_scheduler(t.sampler, run.scheduler.config)

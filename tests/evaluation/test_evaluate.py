@@ -47,6 +47,7 @@ def test_a_model(evaluate, small, classifier_folder, tmp_path, capsys):
     """Everything that a figure is worthless without is in the report."""
     small.save_pretrained(tmp_path / "model")
     flags = ["--num", "40", "--seeds", "0", "1", "--steps", "2", "--guidance_scale", "1.5", "--scheduler", "ddpm"]
+    flags += ["--guidance-interval", "0.5", "1"]
     sweeps = ["--sweep-steps", "1", "3", "--sweep-scheduler", "ddim", "unipc", "--sweep_guidance", "1", "2", "4"]
     assert evaluate("--model", str(tmp_path / "model"), *flags, *sweeps) == 0
     report = read(tmp_path)
@@ -56,6 +57,7 @@ def test_a_model(evaluate, small, classifier_folder, tmp_path, capsys):
         "scheduler": "text2digit.DDPMScheduler",
         "steps": 2,
         "guidance_scale": 1.5,
+        "guidance_interval": [0.5, 1.0],
         "seeds": [0, 1],
     }
     assert report["classifier_sha256"] == weights_sha256(classifier_folder)

@@ -88,6 +88,25 @@ def test_guidance_interval_turns_guidance_off_outside(pipeline):
     assert torch.equal(draw(pipeline, guidance_interval=(0, 1)), draw(pipeline))
 
 
+def test_the_interval_is_saved_with_the_weights_and_a_call_may_say_another(pipeline, tmp_path):
+    """Catches a default that is saved and not read, and one that a call cannot undo."""
+    pipeline.register_to_config(default_num_inference_steps=4, default_guidance_interval=(0.5, 1.0))
+    pipeline.save_pretrained(tmp_path)
+    loaded = DigitPipeline.from_pretrained(tmp_path)
+    spy = Spy(loaded)
+    loaded([1], guidance_scale=2.0, output_type="pt")
+    assert spy.batches == [1, 1, 2, 2]
+    loaded([1], guidance_scale=2.0, guidance_interval=(0.0, 1.0), output_type="pt")
+    assert spy.batches[4:] == [2] * 4
+
+
+def test_no_interval_makes_an_unconditional_image_conditional(pipeline):
+    """Outside of an interval a scale above 1 is off; catches that scale 0 turns conditional there."""
+    outside = {"guidance_interval": (0.0, 0.0)}
+    assert torch.equal(draw(pipeline, guidance_scale=0.0, **outside), draw(pipeline, guidance_scale=0.0))
+    assert torch.equal(draw(pipeline, guidance_scale=0.5, **outside), draw(pipeline, guidance_scale=0.5))
+
+
 @pytest.mark.parametrize("name", ["cfg_rescale", "cfg_zero"])
 def test_rules_are_chosen_by_name(pipeline, name):
     assert not torch.allclose(draw(pipeline, guidance_scale=4.0, guidance=name), draw(pipeline, guidance_scale=4.0))

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from text2digit.config import OptimConfig
-from text2digit.training.muon import Muon, orthogonalize
+from text2digit.training.muon import Muon, orthogonalize, turn_gram, turn_matrix
 from text2digit.training.optim import learning_rate, make_optimizers, parameter_roles, set_learning_rate
 
 from ..conftest import TINY
@@ -79,6 +79,22 @@ def test_orthogonalized_matrices_keep_their_singular_vectors(shape):
     assert (inside - inside.diag().diag()).abs().max() < 1e-3
     assert inside.diag().min() > 0.6 and inside.diag().max() < 1.3
     assert orthogonalize(torch.zeros(shape)).abs().max() == 0
+
+
+@pytest.mark.parametrize("rank", [3, 24])
+def test_both_ways_to_turn_agree(rank):
+    """Most gradients have a few large singular values and many tiny ones, whose squares drown in float32's rounding.
+    Catches a Gram matrix that lags a turn behind, and one whose rounding is blown up."""
+    torch.manual_seed(0)
+    x = torch.randn(24, rank) @ torch.randn(rank, 200)
+    x /= x.norm()
+    in_double, gram = x.double(), turn_gram(x, 5)
+    for _ in range(5):
+        g = in_double @ in_double.T
+        in_double = 3.4445 * in_double + (-4.7750 * g + 2.0315 * g @ g) @ in_double
+    assert (gram - in_double).norm() < 1e-3 * in_double.norm()
+    if rank == 24:  # bfloat16's own rounding of x has a rank, and is made orthogonal too
+        assert (turn_matrix(x, 5) - in_double).norm() < 0.1 * in_double.norm()
 
 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch has Muon from 2.9 on")
