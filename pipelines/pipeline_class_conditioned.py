@@ -36,7 +36,7 @@ class ClassConditionedDigitPipeline(ClassConditions, DigitPipeline):
         id2label: dict | None = None,
         default_num_inference_steps: int = 10,
         default_guidance_scale: float = 2.0,
-        default_guidance_interval: tuple[float, float] = (0.0, 1.0),
+        default_guidance_interval: list | tuple = (0.0, 1.0),
     ):
         super().__init__()
         if denoiser.config.num_classes is None:

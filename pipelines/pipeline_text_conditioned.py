@@ -62,7 +62,7 @@ class TextConditionedDigitPipeline(PromptConditions, DigitPipeline):
         max_prompt_tokens: int = 32,
         default_num_inference_steps: int = 10,
         default_guidance_scale: float = 2.0,
-        default_guidance_interval: tuple[float, float] = (0.0, 1.0),
+        default_guidance_interval: list | tuple = (0.0, 1.0),
     ):
         super().__init__()
         width = denoiser.config.cross_attention_dim

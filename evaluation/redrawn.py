@@ -1,0 +1,77 @@
+"""Drawing again, in one picture: `python -m text2digit.evaluation.redrawn --model unet-mnist -o redrawn.png`.
+
+Ten images a row: a digit drawn again as another one, the further from it the more noise; its upper half drawn anew as
+each digit; and from one digit to another.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.utils import logging
+
+from ..pipelines import (
+    DigitImg2ImgPipeline,
+    DigitInpaintPipeline,
+    DigitPipeline,
+    TextConditionedDigitPipeline,
+    interpolate,
+)
+from ..pipelines.images import image_grid
+from ..runtime import keep_freed_memory, use_all_cores
+
+COLUMNS, STEPS = 10, 20
+# What is drawn, what it is drawn again as, and the two ends of the way; by classes and by words.
+CLASSES: tuple[Any, ...] = (3, 8, (3, 8))
+PROMPTS: tuple[Any, ...] = ("a thin 3", "a thick 3", ("a thin 3 leaning left", "a thick 8 leaning right"))
+
+
+def redrawn(pipeline: Any) -> torch.Tensor:
+    """(30, C, H, W) in [0, 1]: the rows of the picture, by a pipeline of classes or of texts.
+
+    Noise is of seed 0, that of the second end of seed 1; steps are `STEPS`, the rest the pipeline's defaults.
+    """
+    of_text = isinstance(pipeline, TextConditionedDigitPipeline)
+    digit, other, ends = PROMPTS if of_text else CLASSES
+    settings = {"num_inference_steps": STEPS, "generator": 0, "output_type": "pt"}
+    start = pipeline(digit, **settings).images
+
+    def draw_again(kind: type[DigitImg2ImgPipeline], asked: Any, **arguments: Any) -> torch.Tensor:
+        again = kind.from_pipe(pipeline)
+        again.set_progress_bar_config(disable=True)
+        return again(**{"prompt" if of_text else "class_labels": asked}, image=start, **arguments, **settings).images
+
+    by_strength = [draw_again(DigitImg2ImgPipeline, other, strength=i / COLUMNS) for i in range(COLUMNS)]
+    upper_half = torch.zeros_like(start)
+    upper_half[:, :, : start.shape[2] // 2] = 1
+    digits = [str(i) if of_text else i for i in range(COLUMNS)]
+    parts = [draw_again(DigitInpaintPipeline, each, mask_image=upper_half) for each in digits]
+    way = interpolate(pipeline, *ends, count=COLUMNS, num_inference_steps=STEPS, output_type="pt")
+    return torch.cat([*by_strength, *parts, torch.stack(way)]).cpu()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m text2digit.evaluation.redrawn", description=__doc__)
+    parser.add_argument("--model", default="unet-mnist", help="a folder, shipped weights, or user/name on the Hub")
+    parser.add_argument("-o", "--output", type=Path, default=Path("redrawn.png"), help="FILE.png (%(default)s)")
+    arguments = parser.parse_args(argv)
+    keep_freed_memory()  # before the first tensor
+    use_all_cores()
+    logging.disable_progress_bar()
+    try:
+        pipeline = DigitPipeline.from_pretrained(arguments.model)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    pipeline.set_progress_bar_config(disable=True)
+    image_grid(redrawn(pipeline), COLUMNS).save(arguments.output)
+    print(f"{arguments.output}: drawn again by strength, in part, and on the way from one digit to another")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
