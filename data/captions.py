@@ -161,13 +161,16 @@ def plain_caption(digit: int | str, levels: Mapping[str, int], language: str = "
     return " ".join([*before, str(digit), *after])
 
 
-def make_caption(digit: int, levels: Mapping[str, int], draws: Sequence[float]) -> str:
+def make_caption(
+    digit: int, levels: Mapping[str, int], draws: Sequence[float], any_digit_share: float = ANY_DIGIT_SHARE
+) -> str:
     """A caption of a digit.
 
     Args:
         digit: 0 to 9.
         levels: property to its level; which of them are mentioned is drawn.
         draws: `DRAWS` uniform numbers in [0, 1), which decide everything.
+        any_digit_share: how often it does not say which digit.
     """
     choices = Choices(draws)
     language = "ko" if choices.chance(KOREAN_SHARE) else "en"
@@ -179,7 +182,7 @@ def make_caption(digit: int, levels: Mapping[str, int], draws: Sequence[float]) 
     form = choices.pick(FORMS[language])
     is_ordinal = form in ORDINALS
     name = form[digit]  # type: ignore[index]
-    if choices.chance(ANY_DIGIT_SHARE):
+    if choices.chance(any_digit_share):
         name, is_ordinal = ANY_DIGIT[language], False
     noun = choices.text(ORDINAL_NOUNS[language] if is_ordinal else NOUNS[language]).format(name)
     if (before or after) and choices.chance(0.15):
@@ -216,13 +219,16 @@ class Captions:
     labels: np.ndarray
     levels: Mapping[str, np.ndarray]
 
-    def draw(self, indices: torch.Tensor, generator: torch.Generator) -> list[str]:
+    def draw(
+        self, indices: torch.Tensor, generator: torch.Generator, any_digit_share: float = ANY_DIGIT_SHARE
+    ) -> list[str]:
         """A caption of each of (B,) images; another generator says it in other words."""
         draws = torch.rand(len(indices), DRAWS, generator=generator).tolist()
-        return [
-            make_caption(int(self.labels[i]), {name: int(values[i]) for name, values in self.levels.items()}, own)
-            for i, own in zip(indices.tolist(), draws, strict=True)
-        ]
+        captions = []
+        for i, own in zip(indices.tolist(), draws, strict=True):
+            levels = {name: int(values[i]) for name, values in self.levels.items()}
+            captions.append(make_caption(int(self.labels[i]), levels, own, any_digit_share))
+        return captions
 
 
 def caption_images(data: ImageData, cache: Path | None) -> Captions:

@@ -35,7 +35,7 @@ from ..runtime import (
 )
 from .classifier import CLASSIFIER_FOLDER, sha256, weights_sha256
 from .judge import Judge, Scores, cache_folder, even_labels, evenly
-from .prompts import measure_prompts, prompts_to_markdown, sweep_picture
+from .prompts import RealStrokes, measure_prompts, prompts_to_markdown, sweep_picture
 from .report import draw_pictures, draw_sweep, summarise, table, write_report
 from .train_classifier import EPOCHS, accuracy, train_classifier
 
@@ -44,6 +44,7 @@ SEED_STRIDE = 1_000_003
 NUM = 10_000
 # Settings of a report that decide how each image is drawn.
 CHOICE = ("steps", "guidance_scale", "guidance_interval")
+NUMERALS = "numerals alone"
 FLOORS = {"train": "real, held out", "test": "real, test"}
 
 
@@ -56,7 +57,9 @@ class Measured:
     data: ImageData  # of the first seed
     scores: list[Scores]
     sweeps: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    prompts: dict[str, Any] | None = None  # of a pipeline of texts, with a picture of sweeps
+    # Of a pipeline of texts: digits asked for by nothing but their numeral, words, and a picture of sweeps.
+    numerals: Scores | None = None
+    prompts: dict[str, Any] | None = None
     picture: Any = None
 
 
@@ -88,17 +91,17 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def draw(pipeline: Any, labels: torch.Tensor, seed: int, **choice: Any) -> torch.Tensor:
-    """(N, C, H, W) uint8 images of (N,) classes, each from a generator of its own (`SEED_STRIDE`).
+def draw(pipeline: Any, inputs: Sequence[int] | Sequence[str], seed: int, **choice: Any) -> torch.Tensor:
+    """(N, C, H, W) uint8 images of N classes or prompts, each from a generator of its own (`SEED_STRIDE`).
 
     Args:
         choice: values of `CHOICE`.
     """
     images = draw_images(
         pipeline,
-        inputs_for_classes(pipeline, labels.tolist()),
-        seeds=range(seed * SEED_STRIDE, seed * SEED_STRIDE + len(labels)),
-        show_progress=len(labels) > 1,
+        inputs,
+        seeds=range(seed * SEED_STRIDE, seed * SEED_STRIDE + len(inputs)),
+        show_progress=len(inputs) > 1,
         **call_arguments(choice),
     )
     drawn = torch.from_numpy(to_uint8(images))
@@ -144,7 +147,10 @@ def load_model(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
         "seeds": arguments.seeds or [0],
     }
     if isinstance(pipeline, TextConditionedDigitPipeline):
-        settings |= {"prompts": "numerals", "text_encoder_sha256": weights_sha256(folder / "text_encoder")}
+        settings |= {
+            "prompts": "captions of training digits",
+            "text_encoder_sha256": weights_sha256(folder / "text_encoder"),
+        }
     return pipeline, settings
 
 
@@ -160,11 +166,13 @@ def measure_model(arguments: argparse.Namespace, judge: Judge) -> Measured:
     for name in arguments.sweep_scheduler or [None]:
         swept = pipeline if name is None else with_scheduler(pipeline, name)
         changed += [("steps", swept, {**usual, "steps": steps}) for steps in arguments.sweep_steps]
-    labels = even_labels(arguments.num or NUM, judge.num_classes)
+    real = RealStrokes(judge.training) if isinstance(pipeline, TextConditionedDigitPipeline) else None
+    labels, seeds = even_labels(arguments.num or NUM, judge.num_classes), settings["seeds"]
+    numerals = inputs_for_classes(pipeline, labels.tolist())
+    inputs = {seed: numerals if real is None else real.texts_for(labels, seed) for seed in seeds}
     for _, swept, choice in [("", pipeline, usual), *changed]:  # whatever cannot be drawn fails now, not after an hour
-        judge.check_shape(draw(swept, torch.tensor([judge.num_classes - 1]), 0, **choice))
-    seeds = settings["seeds"]
-    drawn = {seed: draw(pipeline, labels, seed, **usual) for seed in seeds}
+        judge.check_shape(draw(swept, numerals[-1:], 0, **choice))
+    drawn = {seed: draw(pipeline, inputs[seed], seed, **usual) for seed in seeds}
     measured = Measured(
         arguments.model,
         settings,
@@ -172,16 +180,16 @@ def measure_model(arguments: argparse.Namespace, judge: Judge) -> Measured:
         [judge.score(images, labels) for images in drawn.values()],
     )
     for name, swept, choice in changed:
-        images = draw(swept, labels, seeds[0], **choice)
+        images = draw(swept, inputs[seeds[0]], seeds[0], **choice)
         found = judge.score(images, labels, pixels=False).figures
         entry = {"scheduler": class_name(swept.scheduler), **choice, **found}
         measured.sweeps.setdefault(name, []).append(entry)
-    if isinstance(pipeline, TextConditionedDigitPipeline):
-        call = call_arguments(usual)
-        start = seeds[0] * SEED_STRIDE
+    if real is not None:
+        measured.numerals = judge.score(draw(pipeline, numerals, seeds[0], **usual), labels)
+        call, start = call_arguments(usual), seeds[0] * SEED_STRIDE
         own_seeds = range(start, start + SEED_STRIDE)
         measured.prompts = measure_prompts(
-            pipeline, judge, len(labels), own_seeds, other_scales=arguments.sweep_guidance, **call
+            pipeline, judge, real, len(labels), own_seeds, other_scales=arguments.sweep_guidance, **call
         )
         measured.picture = sweep_picture(pipeline, start, **call)
     return measured
@@ -230,6 +238,8 @@ def make_report(measured: Measured | None, judge: Judge, num: int, with_accuracy
     sets = {}
     if measured:
         sets[measured.title] = {"n": len(measured.data), **summarise([s.figures for s in measured.scores])}
+        if measured.numerals:
+            sets[f"{measured.title}, {NUMERALS}"] = {"n": len(measured.data), **summarise([measured.numerals.figures])}
     for name, (count, scores) in judge.floors(num).items():
         sets[FLOORS[name]] = {"n": count, **summarise([scores.figures])}
     report: dict[str, Any] = {

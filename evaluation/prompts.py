@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from ..data import ImageData, every_nth_of_each_class
-from ..data.captions import CORNER, COUNTED, LANGUAGES, LEVELS, held_out_corner, levels_of, plain_caption
+from ..data import ImageData, counter_generator, every_nth_of_each_class
+from ..data.captions import CORNER, COUNTED, LANGUAGES, LEVELS, Captions, held_out_corner, levels_of, plain_caption
 from ..data.strokes import PROPERTIES, cache_folder, measure_strokes, measured_once
 from ..pipelines.drawing import draw_images
 from ..pipelines.images import image_grid, to_uint8
@@ -40,6 +40,19 @@ class RealStrokes:
         self.labels = data.labels.numpy()
         self.measured = measured_once(data.images, cache_folder())
         self.levels = levels_of(self.measured, self.labels)
+
+    def texts_for(self, labels: torch.Tensor, seed: int) -> list[str]:
+        """A caption for each of (N,) digits that are asked for: of a training digit of that class, drawn by the seed.
+
+        As captions of training, so that styles come as often as among real digits; but they all name their digit.
+        """
+        generator = counter_generator(seed, "captions of an evaluation")
+        own = {int(label): np.flatnonzero(self.labels == int(label)) for label in labels.unique()}
+        chosen = [
+            own[label][int(draw * len(own[label]))]
+            for label, draw in zip(labels.tolist(), torch.rand(len(labels), generator=generator).tolist(), strict=True)
+        ]
+        return Captions(self.labels, self.levels).draw(torch.tensor(chosen), generator, any_digit_share=0)
 
     def places(self, name: str, values: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """(N,) where values stand among those of the class: the part below, and half of the equal ones."""
@@ -84,13 +97,20 @@ def rank_correlation(asked: np.ndarray, measured: np.ndarray) -> float:
 
 
 def measure_prompts(
-    pipeline: Any, judge: Judge, num: int, seeds: range, other_scales: Sequence[float] = (), **settings: Any
+    pipeline: Any,
+    judge: Judge,
+    real: RealStrokes,
+    num: int,
+    seeds: range,
+    other_scales: Sequence[float] = (),
+    **settings: Any,
 ) -> dict[str, Any]:
     """What a pipeline of texts makes of captions.
 
     Args:
         pipeline: on its device.
         judge: has the classifier and the training digits.
+        real: those digits, measured.
         num: images; see `HELD_OUT_PART` and `LEVEL_PART`.
         seeds: at least as many as images are drawn; the first ones are used again for each property.
         other_scales: of guidance, to measure the held-out combinations at, too.
@@ -100,7 +120,7 @@ def measure_prompts(
         "held_out": as `measure_held_out`; "by_guidance": the same at each of the other scales; "properties": accuracy,
         correlation, that of real digits and number of images of each.
     """
-    real, per_digit, per_level = RealStrokes(judge.training), max(2, num // HELD_OUT_PART), max(1, num // LEVEL_PART)
+    per_digit, per_level = max(2, num // HELD_OUT_PART), max(1, num // LEVEL_PART)
     properties = {}
     for name in PROPERTIES:
         captions = real.captions(name)

@@ -106,10 +106,14 @@ def build_run(config: RunConfig) -> Run:
         ValueError: a recipe that does not fit together, or a device that cannot do it.
         FileNotFoundError: no data.
     """
-    t = config.training
     accelerator = make_accelerator(config)
+    return assemble_run(config, accelerator, *load_training_data(config.data))
+
+
+def assemble_run(config: RunConfig, accelerator: Accelerator, data: ImageData, validation: ImageData) -> Run:
+    """As `build_run`, on images that are at hand: those to train on, and those held out."""
+    t = config.training
     config = dataclasses.replace(config, training=dataclasses.replace(t, mixed_precision=accelerator.mixed_precision))
-    data, validation = load_training_data(config.data)
     text = build_text(config.text, data, validation) if config.text.captions else None
     model: Any = build_trained_model(config, data, text)
     scheduler = DDIMScheduler(**config_to_dict(config)["scheduler"])

@@ -117,13 +117,14 @@ def test_real_alone(evaluate, tmp_path):
 
 def test_one_seed_is_one_image(small, monkeypatch):
     """Whatever the batch; and seeds do not run into each other, as SEED + i would."""
-    labels = even_labels(7, 10)
-    whole = draw(small, labels, 1, 2, 1.5)
+    labels = even_labels(7, 10).tolist()
+    choice = {"steps": 2, "guidance_scale": 1.5, "guidance_interval": (0, 1)}
+    whole = draw(small, labels, 1, **choice)
     monkeypatch.setattr(evaluate_module, "draw_images", partial(draw_images, batch_size=3))
-    assert (draw(small, labels, 1, 2, 1.5).int() - whole.int()).abs().max() <= 1
+    assert (draw(small, labels, 1, **choice).int() - whole.int()).abs().max() <= 1
     alone = small([4], num_inference_steps=2, guidance_scale=1.5, generator=SEED_STRIDE + 4, output_type="pt").images
     assert (whole[4].int() - (alone[0] * 255).round().int()).abs().max() <= 1
-    assert not torch.equal(draw(small, labels[1:2], 0, 2, 1.5), draw(small, labels[1:2], 1, 2, 1.5))
+    assert not torch.equal(draw(small, labels[1:2], 0, **choice), draw(small, labels[1:2], 1, **choice))
 
 
 @pytest.mark.parametrize(

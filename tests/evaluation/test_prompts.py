@@ -51,6 +51,18 @@ def test_rank_correlation_by_hand():
     assert rank_correlation(np.array([1, 1]), np.array([3.0, 2.0])) == 0  # not a number otherwise
 
 
+def test_captions_of_an_evaluation_say_what_real_digits_are(real):
+    """Each names the digit that is asked for; catches levels of another class, the seed's being of no use, and captions
+    that leave the digit open, as some of training do."""
+    labels = torch.arange(10).repeat_interleave(20)
+    texts = real.texts_for(labels, 0)
+    readings = [read_prompt(text) for text in texts]
+    assert [reading.digits for reading in readings] == [(label,) for label in labels.tolist()]
+    assert texts == real.texts_for(labels, 0) != real.texts_for(labels, 1)
+    mentioned = sum("thickness" in reading.properties for reading in readings)
+    assert 20 < mentioned < 180  # some say it and some do not, as in training
+
+
 def test_a_pipeline_that_obeys_and_one_that_does_not(real, judge, monkeypatch):
     """Draws real digits by what the prompt says of their level, or whatever; catches figures of another asked level."""
     data = judge.training
@@ -73,7 +85,7 @@ def test_a_pipeline_that_obeys_and_one_that_does_not(real, judge, monkeypatch):
         return data.images[torch.tensor(chosen)]
 
     monkeypatch.setattr(prompts, "_draw", obey)
-    good, bad = (measure_prompts(kind, judge, 500, range(10_000)) for kind in ("good", "bad"))
+    good, bad = (measure_prompts(kind, judge, RealStrokes(data), 500, range(10_000)) for kind in ("good", "bad"))
     assert good["held_out"]["accuracy"] > 0.9 and good["held_out"]["n"] == 100
     assert good["properties"]["thickness"]["correlation"] > 0.7 > 0 > bad["properties"]["thickness"]["correlation"]
     assert good["properties"]["slant"]["correlation"] > 0.7 and good["properties"]["slant"]["real"] > 0.85
@@ -94,7 +106,12 @@ def test_the_command_measures_words_too(classifier_folder, tokenizer, tmp_path, 
     flags += ["--sweep-guidance", "2", "3.5"]
     assert cli.main(["evaluate", "--model", str(tmp_path / "model"), "--num", "40", "--steps", "1", *flags]) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
-    assert report["settings"]["prompts"] == "numerals" and len(report["settings"]["text_encoder_sha256"]) == 64
+    assert (
+        report["settings"]["prompts"] == "captions of training digits"
+        and len(report["settings"]["text_encoder_sha256"]) == 64
+    )
+    by_captions, by_numerals = (report["sets"][str(tmp_path / "model") + kind] for kind in ("", ", numerals alone"))
+    assert by_captions["mean"] != by_numerals["mean"] and by_captions["n"] == by_numerals["n"] == 40
     assert set(report["prompts"]["held_out"]["correlation"]) == {"thickness", "slant", "width"}
     assert [each["guidance_scale"] for each in report["prompts"]["by_guidance"]] == [2, 3.5]
     assert {"thickness", "slant", "width", "size", "ink"} <= set(report["prompts"]["properties"])
