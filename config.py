@@ -86,6 +86,7 @@ class TextConfig:
         width, layers, heads: of the encoder that is trained.
         vocab_size: tokens of its tokenizer, at most.
         max_length: tokens that a prompt is cut to.
+        digit_guidance: saved with the weights: guidance sharpens which digit it is, and not the style.
     """
 
     captions: bool = False
@@ -95,6 +96,7 @@ class TextConfig:
     heads: int = 4
     vocab_size: int = 1024
     max_length: int = 32
+    digit_guidance: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..data.captions import plain_phrase
+from ..data.captions import ANY_DIGIT, plain_phrase
 from ..data.prompts import Reading, read_prompt
 from ..models.text import encode, tokenize
 
@@ -114,6 +114,10 @@ class PromptConditions:
                 warnings.warn(f"{name} {text!r}: {reading.complaint()}. What is drawn is {shown}.", stacklevel=3)
         return readings
 
+    def _default_negatives(self, texts: Sequence[str]) -> list[str]:
+        """What guidance leads away from where a call does not say: "", or for `digit_guidance` each text's style."""
+        return [without_digit(text) for text in texts] if self.config.digit_guidance else [""]
+
     def _prompt_conditions(
         self, texts: Sequence[str] | None, embeds: torch.Tensor | None, mask: torch.Tensor | None, count: int
     ) -> dict[str, torch.Tensor]:
@@ -148,7 +152,7 @@ def texts_of_row(reading: Reading, generator: torch.Generator | None) -> list[st
     """
     if len(reading.digits) < 2:
         return [reading.text]
-    language = "ko" if any("가" <= character <= "힣" for character in reading.template) else "en"
+    language = _language_of(reading)
     device = generator.device if generator is not None else None
     draws = torch.rand(len(COMMON_STYLE), generator=generator, device=device).cpu()
     bounds = torch.tensor(LEVEL_SHARES).cumsum(0)[:-1]
@@ -160,6 +164,21 @@ def texts_of_row(reading: Reading, generator: torch.Generator | None) -> list[st
     ]
     template = reading.template.replace("{}", " ".join([*style, "{}"]))
     return [template.format(digit) for digit in reading.digits]
+
+
+def without_digit(text: str) -> str:
+    """A prompt with its digit left open, such as "a thin digit" for "a thin 4"; "" where no style is said of a digit.
+
+    Guidance from there to the prompt sharpens which digit it is, and leaves the style as likely as it was.
+    """
+    reading = read_prompt(text)
+    if not reading.digits or not reading.properties:
+        return ""
+    return reading.template.format(ANY_DIGIT[_language_of(reading)])
+
+
+def _language_of(reading: Reading) -> str:
+    return "ko" if any("가" <= character <= "힣" for character in reading.template) else "en"
 
 
 def names_by_id(id2label: Mapping[Any, str] | None) -> dict[int, str] | None:

@@ -60,8 +60,7 @@ def interpolate(
     """
     if count < 2:
         raise ValueError(f"count: got {count}, expected 2 or more: both ends.")
-    steps = num_inference_steps or pipeline.config.default_num_inference_steps
-    pipeline._check_call(steps, output_type, ())
+    steps = pipeline._check_call(num_inference_steps, output_type, ())
     ends = [_condition_of(pipeline, condition) for condition in (first, second)]
     noises = [pipeline._draw_noise(1, make_generators(int(seed), 1), None) for seed in seeds]
     images = []

@@ -103,9 +103,7 @@ class ClassConditionedDigitPipeline(ClassConditions, DigitPipeline):
         Source: 2207.12598 for guidance; the samplers' papers are named in `schedulers/`.
         """
         # 1. Check inputs; encode the condition.
-        if num_inference_steps is None:
-            num_inference_steps = self.config.default_num_inference_steps
-        self._check_call(num_inference_steps, output_type, callback_on_step_end_tensor_inputs)
+        steps = self._check_call(num_inference_steps, output_type, callback_on_step_end_tensor_inputs)
         guide = self._guidance(guidance_scale, guidance, guidance_interval, weak_denoiser)
         if num_images_per_prompt < 1:
             raise ValueError(f"num_images_per_prompt: got {num_images_per_prompt}, expected 1 or more.")
@@ -113,7 +111,7 @@ class ClassConditionedDigitPipeline(ClassConditions, DigitPipeline):
         cond, uncond = self._class_conditions(ids, self._execution_device)
 
         # 2. Make noise.
-        grid = self._set_timesteps(num_inference_steps, timesteps)
+        grid = self._set_timesteps(steps, timesteps)
         generators = make_generators(generator, len(ids))
         latents = self._prepare_latents(len(ids), generators, latents)
 

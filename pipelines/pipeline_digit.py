@@ -191,7 +191,10 @@ class DigitPipeline(DiffusionPipeline):
         """Set `pipe._interrupt = True` in a callback to end the call after that step."""
         return self._interrupt
 
-    def _check_call(self, num_inference_steps: int, output_type: str, tensor_inputs: Sequence[str]) -> None:
+    def _check_call(self, num_inference_steps: int | None, output_type: str, tensor_inputs: Sequence[str]) -> int:
+        """Refuse what no call takes; returns the number of steps, by default that saved with the weights."""
+        if num_inference_steps is None:
+            num_inference_steps = int(self.config.default_num_inference_steps)
         if not isinstance(num_inference_steps, int) or num_inference_steps < 1:
             raise ValueError(f"num_inference_steps: got {num_inference_steps!r}, expected a whole number from 1 up.")
         if output_type not in OUTPUT_TYPES:
@@ -202,6 +205,7 @@ class DigitPipeline(DiffusionPipeline):
                     f"callback_on_step_end_tensor_inputs: got {name!r}, expected some of "
                     f"{', '.join(self._callback_tensor_inputs)}."
                 )
+        return num_inference_steps
 
     def _guidance(
         self,

@@ -26,7 +26,7 @@ class DigitImg2ImgPipeline(ClassConditions, PromptConditions, DigitPipeline):
     Args:
         denoiser, scheduler, vae: as in the other pipelines.
         text_encoder, tokenizer: of a denoiser with text; None for one of classes.
-        id2label, max_prompt_tokens: as in the other pipelines.
+        id2label, max_prompt_tokens, digit_guidance: as in the other pipelines.
         default_num_inference_steps, default_guidance_scale, default_guidance_interval: as in the other pipelines.
 
     Raises:
@@ -46,6 +46,7 @@ class DigitImg2ImgPipeline(ClassConditions, PromptConditions, DigitPipeline):
         tokenizer: PreTrainedTokenizerBase | None = None,
         id2label: dict | None = None,
         max_prompt_tokens: int = 32,
+        digit_guidance: bool = False,
         default_num_inference_steps: int = 10,
         default_guidance_scale: float = 2.0,
         default_guidance_interval: list | tuple = (0.0, 1.0),
@@ -59,6 +60,7 @@ class DigitImg2ImgPipeline(ClassConditions, PromptConditions, DigitPipeline):
         self.register_to_config(
             id2label=names_by_id(id2label),
             max_prompt_tokens=max_prompt_tokens,
+            digit_guidance=digit_guidance,
             default_num_inference_steps=default_num_inference_steps,
             default_guidance_scale=default_guidance_scale,
             default_guidance_interval=default_guidance_interval,
@@ -80,7 +82,7 @@ class DigitImg2ImgPipeline(ClassConditions, PromptConditions, DigitPipeline):
             image: PIL, array or tensor with values in [0, 1], one or a batch; brought to the model's size and channels.
             strength: how far up the noise goes, in [0, 1]: 0 returns the image, 1 keeps nothing of it.
             class_labels: for the weights of classes, in place of `prompt`.
-            negative_prompt: what guidance leads away from; None is "".
+            negative_prompt: what guidance leads away from; None as in `TextConditionedDigitPipeline`.
             arguments: `num_images_per_prompt`, `num_inference_steps` (of the whole way; `strength` of them are taken),
                 `guidance_scale`, `generator`, `latents` (the noise that is added), `eta`, `output_type`, `return_dict`,
                 `callback_on_step_end`, `callback_on_step_end_tensor_inputs`, `guidance`, `guidance_interval` and
@@ -118,8 +120,7 @@ class DigitImg2ImgPipeline(ClassConditions, PromptConditions, DigitPipeline):
         weak_denoiser: DigitUNet2DModel | DigitDiT2DModel | None = None,
     ) -> ImagePipelineOutput | tuple[Any]:
         # 1. Check inputs; encode conditions and image.
-        steps = self.config.default_num_inference_steps if num_inference_steps is None else num_inference_steps
-        self._check_call(steps, output_type, callback_on_step_end_tensor_inputs)
+        steps = self._check_call(num_inference_steps, output_type, callback_on_step_end_tensor_inputs)
         guide = self._guidance(guidance_scale, guidance, guidance_interval, weak_denoiser)
         if not 0 <= strength <= 1:
             raise ValueError(f"strength: got {strength}, expected a number from 0 (the image) to 1 (all new).")
@@ -193,7 +194,9 @@ class DigitImg2ImgPipeline(ClassConditions, PromptConditions, DigitPipeline):
             )
         items = [item for item in items * (longest // len(items)) for _ in range(repeats)]
         if of_text:
-            negative = [reading.text for reading in self._read(negative_prompt or "", "negative_prompt")]
+            negative = self._default_negatives(items)
+            if negative_prompt is not None:
+                negative = [reading.text for reading in self._read(negative_prompt, "negative_prompt")]
             conditions = self._prompt_conditions(items, None, None, len(items))
             return conditions, self._prompt_conditions(negative, None, None, len(items)), len(items)
         return *self._class_conditions(items, self._execution_device), len(items)

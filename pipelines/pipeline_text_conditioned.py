@@ -43,6 +43,8 @@ class TextConditionedDigitPipeline(PromptConditions, DigitPipeline):
         tokenizer: the encoder's.
         vae: decodes latents; None where the denoiser works on pixels.
         max_prompt_tokens: tokens that a prompt is padded or cut to.
+        digit_guidance: where a call gives no `negative_prompt`, guidance leads away from the prompt with its digit left
+            open ("a thin digit" for "a thin 4") in place of "": it sharpens which digit it is, and not the style.
         default_num_inference_steps, default_guidance_scale, default_guidance_interval: what a call uses that does not
             say.
 
@@ -60,6 +62,7 @@ class TextConditionedDigitPipeline(PromptConditions, DigitPipeline):
         tokenizer: PreTrainedTokenizerBase,
         vae: AutoencoderKL | None = None,
         max_prompt_tokens: int = 32,
+        digit_guidance: bool = False,
         default_num_inference_steps: int = 10,
         default_guidance_scale: float = 2.0,
         default_guidance_interval: list | tuple = (0.0, 1.0),
@@ -76,6 +79,7 @@ class TextConditionedDigitPipeline(PromptConditions, DigitPipeline):
         )
         self.register_to_config(
             max_prompt_tokens=max_prompt_tokens,
+            digit_guidance=digit_guidance,
             default_num_inference_steps=default_num_inference_steps,
             default_guidance_scale=default_guidance_scale,
             default_guidance_interval=default_guidance_interval,
@@ -115,7 +119,8 @@ class TextConditionedDigitPipeline(PromptConditions, DigitPipeline):
                 stroke ("a thin 4 leaning left"), or a number ("2026", "three hundred and five", "이천이십육"), whose
                 digits share one style. "" is unconditional. Words that are not understood are named in a warning and
                 left out.
-            negative_prompt: what guidance leads away from, one or a list of one per prompt; None is "".
+            negative_prompt: what guidance leads away from, one or a list of one per prompt; None is "", or what
+                `digit_guidance` makes of the prompt if the weights were saved with it.
             num_images_per_prompt: images of each prompt; those of one prompt come next to each other.
             generator: as in `ClassConditionedDigitPipeline`, one per image. The digits of a number are drawn from one
                 generator, the style that they share first.
@@ -136,9 +141,7 @@ class TextConditionedDigitPipeline(PromptConditions, DigitPipeline):
             ValueError: for any argument that is out of range, or a prompt with a number that is none.
         """
         # 1. Check inputs; read the prompt.
-        if num_inference_steps is None:
-            num_inference_steps = self.config.default_num_inference_steps
-        self._check_call(num_inference_steps, output_type, callback_on_step_end_tensor_inputs)
+        steps = self._check_call(num_inference_steps, output_type, callback_on_step_end_tensor_inputs)
         guide = self._guidance(guidance_scale, guidance, guidance_interval, weak_denoiser)
         if num_images_per_prompt < 1:
             raise ValueError(f"num_images_per_prompt: got {num_images_per_prompt}, expected 1 or more.")
@@ -153,11 +156,13 @@ class TextConditionedDigitPipeline(PromptConditions, DigitPipeline):
         # 2. Encode the conditions, one for each piece.
         texts = [text for row in rows for text in row]
         cond = self._prompt_conditions(texts, prompt_embeds, prompt_attention_mask, len(texts))
-        negatives = self._negative_texts(negative_prompt, num_images_per_prompt, sizes)
+        negatives = self._default_negatives(texts)
+        if negative_prompt is not None:
+            negatives = self._negative_texts(negative_prompt, num_images_per_prompt, sizes)
         uncond = self._prompt_conditions(negatives, negative_prompt_embeds, negative_prompt_attention_mask, len(texts))
 
         # 3. Make noise: the pieces of a row one after the other from its generator.
-        grid = self._set_timesteps(num_inference_steps, timesteps)
+        grid = self._set_timesteps(steps, timesteps)
         if isinstance(generators, list):
             generators = [g for g, size in zip(generators, sizes, strict=True) for _ in range(size)]
         latents = self._prepare_latents(len(texts), generators, latents)
@@ -184,12 +189,8 @@ class TextConditionedDigitPipeline(PromptConditions, DigitPipeline):
         own = generators if isinstance(generators, list) else [generators] * len(repeated)
         return [texts_of_row(reading, generator) for reading, generator in zip(repeated, own, strict=True)]
 
-    def _negative_texts(
-        self, negative_prompt: str | Sequence[str] | None, repeats: int, sizes: Sequence[int]
-    ) -> list[str]:
+    def _negative_texts(self, negative_prompt: str | Sequence[str], repeats: int, sizes: Sequence[int]) -> list[str]:
         """A negative text for each piece."""
-        if negative_prompt is None:
-            return [""]
         texts = [reading.text for reading in self._read(negative_prompt, "negative_prompt")]
         count = len(sizes) // repeats
         if len(texts) not in (1, count):

@@ -56,6 +56,7 @@ FREE_KEYS = {
     "training.gradient_accumulation_steps",
     "training.compile",
     "training.channels_last",
+    "text.digit_guidance",
     "training.num_inference_steps",
     "training.guidance_scale",
     "training.guidance_interval",

@@ -60,7 +60,13 @@ def make_pipeline(run: Run, model: TrainedModel) -> ClassConditionedDigitPipelin
         coder = run.text.coder
         encoder = model.text_encoder if isinstance(model, TextDenoiser) else coder.frozen_encoder
         pipeline = TextConditionedDigitPipeline(
-            denoiser, scheduler, encoder, coder.tokenizer, max_prompt_tokens=coder.max_length, **defaults
+            denoiser,
+            scheduler,
+            encoder,
+            coder.tokenizer,
+            max_prompt_tokens=coder.max_length,
+            digit_guidance=run.config.text.digit_guidance,
+            **defaults,
         )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

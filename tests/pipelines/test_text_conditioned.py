@@ -7,7 +7,7 @@ from PIL import Image
 
 from text2digit import ClassConditionedDigitPipeline, DigitPipeline, TextConditionedDigitPipeline
 from text2digit.data.prompts import read_prompt
-from text2digit.pipelines.conditions import texts_of_row
+from text2digit.pipelines.conditions import texts_of_row, without_digit
 
 from .helpers import FAST, Spy
 
@@ -57,6 +57,25 @@ def test_guidance_and_negative_prompts(text_pipeline):
     )
     assert torch.allclose(each[1:2], draw(text_pipeline, "7", generator=2), atol=1e-5)
     assert torch.allclose(each[2:3], draw(text_pipeline, "3", negative_prompt="thick", generator=3), atol=1e-5)
+
+
+def test_digit_guidance_leads_away_from_the_same_words_without_the_digit(text_pipeline, tmp_path):
+    """Catches a style that is guided too, a default that is not saved, and one that a call cannot undo."""
+    prompts = ["a thin 7 leaning left", "굵은 칠", "7"]
+    usual = draw(text_pipeline, prompts)
+    text_pipeline.register_to_config(digit_guidance=True)
+    text_pipeline.save_pretrained(tmp_path)
+    loaded = DigitPipeline.from_pretrained(tmp_path)
+    by_hand = draw(text_pipeline, prompts, negative_prompt=["a thin digit leaning left", "굵은 숫자", ""])
+    assert torch.allclose(draw(loaded, prompts), by_hand, atol=1e-5)
+    assert torch.allclose(draw(loaded, prompts, negative_prompt=""), usual, atol=1e-5)
+    assert torch.allclose(by_hand[2], usual[2], atol=1e-5) and not torch.allclose(by_hand[0], usual[0], atol=1e-4)
+
+
+def test_what_a_prompt_is_without_its_digit():
+    assert without_digit("a thin 4 leaning left") == "a thin digit leaning left"
+    assert without_digit("굵은 칠") == "굵은 숫자"
+    assert without_digit("seven") == without_digit("thin digit") == without_digit("") == ""
 
 
 def test_embeddings_take_the_place_of_prompts(text_pipeline):
