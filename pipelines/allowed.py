@@ -24,6 +24,12 @@ TRANSFORMERS_CLASSES = (
 )
 
 
+def is_component(value: Any) -> bool:
+    """Whether a value of an index is a component, [module, class] or [None, None], and not two numbers, say."""
+    of_two = isinstance(value, list | tuple) and len(value) == 2
+    return of_two and all(part is None or isinstance(part, str) for part in value)
+
+
 def allowed_index(index: Mapping[str, Any]) -> dict[str, Any]:
     """An index as diffusers reads it, with our own classes by the modules that they really live in.
 
@@ -37,9 +43,7 @@ def allowed_index(index: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in index.items():
         if name == "_class_name":
             checked[name] = value if isinstance(value, str) else str(value[-1])
-        elif (
-            isinstance(value, list | tuple) and len(value) == 2 and all(v is None or isinstance(v, str) for v in value)
-        ):
+        elif is_component(value):
             if not name.isidentifier():
                 raise ValueError(f"model_index.json: got a component named {name!r}, expected a plain name.")
             checked[name] = [None, None] if value[1] is None else _allowed_class(name, *value)

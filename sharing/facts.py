@@ -9,7 +9,7 @@ from typing import Any
 
 from ..config import RunConfig, load_config
 from ..evaluation.classifier import weights_sha256
-from ..pipelines.allowed import allowed_index
+from ..pipelines.allowed import allowed_index, is_component
 from ..pipelines.loading import INDEX_NAME
 from ..training.history import read_history
 
@@ -81,7 +81,7 @@ def read_facts(folder: Path) -> Facts:
         ValueError: the index names a class that is not allowed or no denoiser, or a file cannot be read.
     """
     index = allowed_index(json.loads((folder / INDEX_NAME).read_text(encoding="utf-8")))
-    parts = {name: value for name, value in index.items() if _is_component(name, value)}
+    parts = {name: value for name, value in index.items() if not name.startswith("_") and is_component(value)}
     if "denoiser" not in parts:
         raise ValueError(f"{folder / INDEX_NAME}: has no denoiser, so it is no pipeline of this package.")
     settings = {name: value for name, value in index.items() if not name.startswith("_") and name not in parts}
@@ -105,10 +105,6 @@ def read_report(folder: Path) -> dict[str, Any] | None:
     report = json.loads(path.read_text(encoding="utf-8"))
     same = report.get("settings", {}).get("model_sha256") == weights_sha256(folder / "denoiser")
     return report if same else None
-
-
-def _is_component(name: str, value: Any) -> bool:
-    return not name.startswith("_") and isinstance(value, list) and len(value) == 2
 
 
 def _component(folder: Path, module: str, class_name: str) -> Component:
