@@ -21,15 +21,19 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch.nn import functional as F
 
 from ..config import load_config
+from ..data import ImageData
 from ..models import build_model
 from ..pipelines import ClassConditionedDigitPipeline
 from ..pipelines.pipeline_digit import Denoiser
 from ..runtime import describe_device, describe_software, keep_freed_memory, peak_memory_gib
 from ..schedulers import DDIMScheduler
+from ..training.loop import train_step
 from ..training.planning import BACKWARD_FACTOR, flops_per_image
+from ..training.prepare import assemble_run, make_accelerator
 
 TRAIN_BATCH = 128
 SAMPLE_STEPS, SAMPLE_BATCHES = 10, (1, 100)
+ADDED_BATCH = 10  # images of the call whose pipeline is timed: few, as what is not the network then weighs more
 SECONDS = 6.0  # of trying, for each figure
 RESULTS = Path(__file__).resolve().parent / "results"
 README = Path(__file__).resolve().parent / "README.md"
@@ -71,20 +75,22 @@ def _diffusers_dit() -> ModelMixin:
     )
 
 
+RECIPES = {"DigitUNet2DModel": "unet", "DigitDiT2DModel": "dit"}
 SYSTEMS: dict[str, Callable[[], ModelMixin]] = {
-    "DigitUNet2DModel": lambda: _ours("unet"),
+    "DigitUNet2DModel": lambda: _ours(RECIPES["DigitUNet2DModel"]),
     "diffusers UNet2DModel": _diffusers_unet,
-    "DigitDiT2DModel": lambda: _ours("dit"),
+    "DigitDiT2DModel": lambda: _ours(RECIPES["DigitDiT2DModel"]),
     "diffusers DiTTransformer2DModel": _diffusers_dit,
 }
 FIGURES = {
     "parameters": "parameters",
     "mflop": "MFLOP forward",
     "train": "training, images/s",
+    "loop": "the loop adds",
     "share": "share of peak",
     "sample_1": "sampling, images/s, batch 1",
     "sample_100": "batch 100",
-    "pipeline_100": "batch 100 by the pipeline",
+    "pipeline": "the pipeline adds",
     "memory_gib": "memory, GiB",
 }
 
@@ -103,6 +109,22 @@ def seconds_per_call(call: Callable[[], Any], seconds: float = SECONDS) -> float
         call()
         times.append(time.perf_counter() - started)
     return statistics.median(times)
+
+
+def cost_around(bare: Callable[[], Any], whole: Callable[[], Any], seconds: float = SECONDS) -> float:
+    """What a call takes longer than the bare work inside it, as a share of that: the median over pairs.
+
+    The two take turns, so that a machine that slows down slows both.
+    """
+    shares = []
+    pairs = max(3, int(seconds / (seconds_per_call(bare, 0) + seconds_per_call(whole, 0))))
+    for _ in range(pairs):
+        started = time.perf_counter()
+        bare()
+        between = time.perf_counter()
+        whole()
+        shares.append((time.perf_counter() - between) / (between - started) - 1)
+    return statistics.median(shares)
 
 
 def matmul_peak(size: int = 2048) -> float:
@@ -131,6 +153,17 @@ def training_step(model: ModelMixin) -> Callable[[], None]:
     return step
 
 
+def loop_step(recipe: str) -> Callable[[], Any]:
+    """The same by our training loop, which also draws the batch, clips, averages the weights and keeps count."""
+    settings = (f"training.batch_size={TRAIN_BATCH}", "optim.optimizer=adamw", "training.report_to=none")
+    config = load_config(recipe, settings)
+    images, labels = torch.randint(256, (2048, 1, 28, 28), dtype=torch.uint8), torch.arange(2048) % 10
+    data = ImageData(images, labels, tuple(map(str, range(10))))
+    run = assemble_run(config, make_accelerator(config), data, data)
+    run.model.train()
+    return lambda: train_step(run)
+
+
 def guided_forward(model: ModelMixin, batch: int) -> Callable[[], None]:
     """The forward of one step with guidance: two predictions in one call, nothing else."""
     model.eval()
@@ -152,6 +185,18 @@ def pipeline_call(model: Denoiser, batch: int) -> Callable[[], Any]:
     return lambda: pipeline(labels, num_inference_steps=SAMPLE_STEPS, guidance_scale=2.0, output_type="pt", generator=0)
 
 
+def overheads(name: str, model: Denoiser) -> dict[str, float]:
+    """What our training loop and our pipeline take longer than the network inside them."""
+    predict = guided_forward(model, ADDED_BATCH)
+
+    def steps() -> None:
+        for _ in range(SAMPLE_STEPS):
+            predict()
+
+    pipeline = cost_around(steps, pipeline_call(model, ADDED_BATCH))
+    return {"pipeline": pipeline, "loop": cost_around(training_step(model), loop_step(RECIPES[name]))}
+
+
 def measure(name: str) -> dict[str, float | None]:
     """All figures of one system, in this process."""
     peak, model = matmul_peak(), SYSTEMS[name]()
@@ -159,6 +204,7 @@ def measure(name: str) -> dict[str, float | None]:
     train = TRAIN_BATCH / seconds_per_call(training_step(model))
     steps = {n: SAMPLE_STEPS * seconds_per_call(guided_forward(model, n)) for n in SAMPLE_BATCHES}
     samples = {f"sample_{n}": n / seconds for n, seconds in steps.items()}
+    memory = peak_memory_gib(torch.device("cpu"))
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "mflop": flops / 1e6,
@@ -166,8 +212,8 @@ def measure(name: str) -> dict[str, float | None]:
         "train": train,
         "share": (1 + BACKWARD_FACTOR) * flops * train / peak,
         **samples,
-        "pipeline_100": 100 / seconds_per_call(pipeline_call(model, 100)) if isinstance(model, Denoiser) else None,
-        "memory_gib": peak_memory_gib(torch.device("cpu")),
+        "memory_gib": memory,
+        **(overheads(name, model) if isinstance(model, Denoiser) else {"pipeline": None, "loop": None}),
     }
 
 
@@ -182,10 +228,11 @@ def summarise(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def table(report: dict[str, Any]) -> str:
-    """The figures as Markdown: median (least to most)."""
-    rows = [["system", *FIGURES.values()], ["---"] * (len(FIGURES) + 1)]
+    """The figures as Markdown: median (least to most). One that an older report has of no system is left out."""
+    known = [key for key in FIGURES if any(key in figures for figures in report["systems"].values())]
+    rows = [["system", *(FIGURES[key] for key in known)], ["---"] * (len(known) + 1)]
     for name, figures in report["systems"].items():
-        rows.append([f"`{name}`", *(_cell(key, figures.get(key)) for key in FIGURES)])
+        rows.append([f"`{name}`", *(_cell(key, figures.get(key)) for key in known)])
     machine = report["machine"]
     note = (
         f"{report['date'][:10]}, {machine['device']}, torch {machine['versions']['torch']}, diffusers "
@@ -203,6 +250,8 @@ def _cell(key: str, figure: dict[str, float] | None) -> str:
         "parameters": lambda x: f"{x:,.0f}",
         "mflop": lambda x: f"{x:.1f}",
         "share": lambda x: f"{x:.0%}",
+        "loop": lambda x: f"{x:.1%}",
+        "pipeline": lambda x: f"{x:.1%}",
         "memory_gib": lambda x: f"{x:.1f}",
     }
     shape = shapes.get(key, lambda x: f"{x:.0f}" if x >= 20 else f"{x:.1f}")

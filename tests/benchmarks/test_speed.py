@@ -1,6 +1,7 @@
 """The benchmark: peers of the same size, arithmetic by hand, and a page that says what was measured."""
 
 import json
+import time
 
 import pytest
 
@@ -37,15 +38,22 @@ def test_the_share_of_the_peak_by_hand():
 
 def test_a_small_system_is_measured_whole(monkeypatch):
     monkeypatch.setattr(speed, "TRAIN_BATCH", 2)
-    monkeypatch.setattr(speed, "seconds_per_call", lambda call: (call(), 0.5)[1])
+    monkeypatch.setattr(speed, "seconds_per_call", lambda call, *_: (call(), 0.5)[1])
     from ..conftest import TINY
 
     monkeypatch.setitem(speed.SYSTEMS, "DigitDiT2DModel", lambda: TINY["DiT"]())
     figures = speed.measure("DigitDiT2DModel")
-    assert (figures["train"], figures["sample_1"], figures["sample_100"], figures["pipeline_100"]) == (4, 0.2, 20, 200)
+    assert (figures["train"], figures["sample_1"], figures["sample_100"]) == (4, 0.2, 20)
     peak = figures["matmul_gflops"] * 1e9
     assert figures["share"] == pytest.approx(3 * figures["mflop"] * 1e6 * 4 / peak)
     assert set(speed.FIGURES) <= set(figures) and figures["memory_gib"] > 0
+    assert figures["loop"] > -1 and figures["pipeline"] > -1
+
+
+def test_what_a_call_adds_to_the_work_inside_it():
+    """Catches a share of the whole in place of the bare work, and a difference the wrong way round."""
+    added = speed.cost_around(lambda: time.sleep(0.02), lambda: time.sleep(0.03), seconds=0.2)
+    assert added == pytest.approx(0.5, abs=0.15)
 
 
 def test_medians_and_cells():
