@@ -35,7 +35,7 @@ def redrawn(pipeline: Any) -> torch.Tensor:
     Noise is of seed 0, that of the second end of seed 1; steps are `STEPS`, the rest the pipeline's defaults.
     """
     of_text = isinstance(pipeline, TextConditionedDigitPipeline)
-    digit, other, ends = PROMPTS if of_text else CLASSES
+    digit, other, (first, second) = PROMPTS if of_text else CLASSES
     settings = {"num_inference_steps": STEPS, "generator": 0, "output_type": "pt"}
     start = pipeline(digit, **settings).images
 
@@ -49,7 +49,7 @@ def redrawn(pipeline: Any) -> torch.Tensor:
     upper_half[:, :, : start.shape[2] // 2] = 1
     digits = [str(i) if of_text else i for i in range(COLUMNS)]
     parts = [draw_again(DigitInpaintPipeline, each, mask_image=upper_half) for each in digits]
-    way = interpolate(pipeline, *ends, count=COLUMNS, num_inference_steps=STEPS, output_type="pt")
+    way = interpolate(pipeline, first, second, count=COLUMNS, num_inference_steps=STEPS, output_type="pt")
     return torch.cat([*by_strength, *parts, torch.stack(way)]).cpu()
 
 
