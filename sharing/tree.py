@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from ..config import RunConfig, config_to_dict, load_config, save_config
-from ..pipelines.allowed import allowed_index
+from ..pipelines.allowed import allowed_index, is_component
 from ..pipelines.loading import INDEX_NAME
 from .card import make_card
 from .component_code import COMPONENT_FILES, PIPELINE_FILE, component_code
@@ -82,11 +82,8 @@ def build_tree(source: Path, folder: Path, repo_id: str) -> list[Entry]:
 
 
 def _components(index: Mapping[str, Any]) -> dict[str, list[str]]:
-    return {
-        name: value
-        for name, value in index.items()
-        if isinstance(value, list) and len(value) == 2 and isinstance(value[1], str) and name != "_class_name"
-    }
+    """The components that an index names, without those that a pipeline has none of."""
+    return {name: value for name, value in index.items() if is_component(value) and value[1] is not None}
 
 
 def _copy(path: Path, to: Path) -> None:
