@@ -21,7 +21,7 @@ from ..config import DataConfig
 from ..data import ImageData
 from ..pipelines import DigitPipeline, TextConditionedDigitPipeline
 from ..pipelines.drawing import draw_images, inputs_for_classes
-from ..pipelines.images import to_uint8
+from ..pipelines.images import to_bytes
 from ..pipelines.loading import find_pipeline_folder
 from ..pipelines.samplers import SCHEDULERS, make_scheduler, replace_scheduler
 from ..runtime import (
@@ -104,8 +104,7 @@ def draw(pipeline: Any, inputs: Sequence[int] | Sequence[str], seed: int, **choi
         show_progress=len(inputs) > 1,
         **call_arguments(choice),
     )
-    drawn = torch.from_numpy(to_uint8(images))
-    return drawn[:, None] if drawn.ndim == 3 else drawn.permute(0, 3, 1, 2)
+    return to_bytes(images)
 
 
 def call_arguments(choice: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ..data import ImageData, counter_generator, every_nth_of_each_class
 from ..data.captions import CORNER, COUNTED, LANGUAGES, LEVELS, Captions, held_out_corner, levels_of, plain_caption
 from ..data.strokes import PROPERTIES, cache_folder, measure_strokes, measured_once
 from ..pipelines.drawing import draw_images
-from ..pipelines.images import image_grid, to_uint8
+from ..pipelines.images import image_grid, to_bytes
 from .classifier import classify
 from .judge import HELD_OUT_EVERY, Judge
 
@@ -186,7 +186,7 @@ def measure_held_out(
 def _draw(pipeline: Any, prompts: Sequence[str], seeds: range, settings: dict[str, Any]) -> torch.Tensor:
     """(N, 1, H, W) uint8, by the first N seeds."""
     images = draw_images(pipeline, prompts, seeds=seeds[: len(prompts)], show_progress=len(prompts) > 500, **settings)
-    return torch.from_numpy(to_uint8(images))[:, None]
+    return to_bytes(images)
 
 
 def _seen(judge: Judge, images: torch.Tensor) -> np.ndarray:

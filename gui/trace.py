@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..evaluation.classifier import DigitClassifier, classify
-from ..pipelines.images import to_uint8
+from ..pipelines.images import to_bytes
 from ..schedulers.noise import NoisePath, log_snr
 from ..schedulers.prediction import split_prediction
 
@@ -102,5 +102,5 @@ def panels(moment: Moment) -> torch.Tensor:
 def confidences(classifier: DigitClassifier, moments: Sequence[Moment]) -> torch.Tensor:
     """(n, K) the classifier's probability of each class, of the predicted x_0 at each step."""
     images = torch.stack([moment.x_0 for moment in moments]) / 2 + 0.5
-    pixels = torch.from_numpy(to_uint8(images)).reshape(images.shape)
+    pixels = to_bytes(images)
     return classify(classifier, pixels).logits.softmax(dim=1)

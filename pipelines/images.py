@@ -10,9 +10,14 @@ from torchvision.utils import make_grid
 GRID_CELL = 56
 
 
+def to_bytes(images: torch.Tensor) -> torch.Tensor:
+    """Images in [0, 1] as uint8 of the same shape on the CPU; rounded, not truncated."""
+    return images.detach().float().cpu().clamp(0, 1).mul(255).round().to(torch.uint8)
+
+
 def to_uint8(images: torch.Tensor) -> np.ndarray:
-    """(N, C, H, W) in [0, 1] to uint8 (N, H, W) for one channel, (N, H, W, C) for more; rounded, not truncated."""
-    array = images.detach().float().cpu().clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    """(N, C, H, W) in [0, 1] to uint8 (N, H, W) for one channel, (N, H, W, C) for more."""
+    array = to_bytes(images).permute(0, 2, 3, 1).numpy()
     return array[..., 0] if array.shape[-1] == 1 else array
 
 

@@ -13,7 +13,7 @@ from ..evaluation.judge import Judge, cache_folder, even_labels
 from ..models.text import TextDenoiser
 from ..pipelines import ClassConditionedDigitPipeline, TextConditionedDigitPipeline
 from ..pipelines.drawing import draw_images, inputs_for_classes
-from ..pipelines.images import image_grid, to_uint8
+from ..pipelines.images import image_grid, to_bytes
 from ..pipelines.samplers import make_scheduler
 from ..runtime import join_shares, share_of
 from .durable import is_whole, remove_folder, whole_folder
@@ -143,7 +143,7 @@ def measure_quality(run: Run, model: TrainedModel) -> dict:
     images = draw_images(pipeline, inputs_for_classes(pipeline, labels.tolist()), seeds=range(count))
     line: dict[str, int | float] = {"step": run.step, "quality_images": count}
     if run.accelerator.is_main_process:
-        drawn = torch.from_numpy(to_uint8(images))[:, None]
+        drawn = to_bytes(images)
         figures = _judge(run.config.data).score(drawn, labels, pixels=False).figures
         line |= {name: figures[name] for name in ("frechet_distance", "accuracy")}
     return line

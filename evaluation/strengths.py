@@ -1,0 +1,84 @@
+"""From which noise on a digit is lost: `python -m text2digit.evaluation.strengths --model unet-mnist`.
+
+Real digits that the classifier has not seen get noise up to a strength and are drawn again from there as the class that
+they are, without guidance. Where the share of right ones falls between two strengths, the denoiser goes wrong between
+these two levels of noise; so that is where training should look more often (`objective.logit_mean`).
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers.utils import logging
+
+from ..config import DataConfig
+from ..pipelines import DigitImg2ImgPipeline, DigitPipeline, TextConditionedDigitPipeline
+from ..pipelines.drawing import BATCH_SIZE, inputs_for_classes
+from ..pipelines.images import to_bytes
+from ..runtime import keep_freed_memory, use_all_cores
+from .judge import Judge, cache_folder, evenly
+
+NUM, STEPS = 1000, 20
+STRENGTHS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+
+def by_strength(pipeline: Any, judge: Judge, strengths: Sequence[float], num: int) -> list[dict[str, float]]:
+    """Strength, share of right digits and Fréchet distance, a dict for each strength; of always the same digits.
+
+    Args:
+        pipeline: of classes or of texts, which are then asked by numerals.
+        strengths: in [0, 1]: fractions of `STEPS` that are drawn again; 0 leaves the digits as they are.
+        num: digits, evenly over the classes. Image i has noise of seed i.
+    """
+    again = DigitImg2ImgPipeline.from_pipe(pipeline)
+    again.set_progress_bar_config(disable=True)
+    real = evenly(judge.held_out, num)
+    argument = "prompt" if isinstance(pipeline, TextConditionedDigitPipeline) else "class_labels"
+    asked = inputs_for_classes(pipeline, real.labels.tolist())
+    results = []
+    for strength in strengths:
+        parts = [
+            again(
+                **{argument: asked[start : start + BATCH_SIZE]},
+                image=real.images[start : start + BATCH_SIZE] / 255,
+                strength=strength,
+                num_inference_steps=STEPS,
+                guidance_scale=1.0,
+                generator=start,
+                output_type="pt",
+            ).images
+            for start in range(0, len(real), BATCH_SIZE)
+        ]
+        figures = judge.score(to_bytes(torch.cat(parts)), real.labels, pixels=False).figures
+        results.append({"strength": strength, **{name: figures[name] for name in ("accuracy", "frechet_distance")}})
+    return results
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m text2digit.evaluation.strengths", description=__doc__)
+    parser.add_argument("--model", default="unet-mnist", help="a folder, shipped weights, or user/name on the Hub")
+    parser.add_argument("--num", type=int, default=NUM, help="digits, evenly over the classes (%(default)s)")
+    parser.add_argument("--strengths", type=float, nargs="+", default=STRENGTHS, help="in [0, 1]")
+    parser.add_argument("--data-dir", "--data_dir", help="as in training")
+    arguments = parser.parse_args(argv)
+    keep_freed_memory()  # before the first tensor
+    use_all_cores()
+    logging.disable_progress_bar()
+    try:
+        pipeline = DigitPipeline.from_pretrained(arguments.model)
+        judge = Judge(DataConfig(data_dir=arguments.data_dir), cache=cache_folder())
+        results = by_strength(pipeline, judge, arguments.strengths, arguments.num)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print("| strength | accuracy | Fréchet distance |\n|---|---|---|")
+    for each in results:
+        print(f"| {each['strength']:g} | {each['accuracy']:.1%} | {each['frechet_distance']:.3f} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
