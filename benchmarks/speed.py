@@ -30,14 +30,13 @@ from ..schedulers import DDIMScheduler
 from ..training.loop import train_step
 from ..training.planning import BACKWARD_FACTOR, flops_per_image
 from ..training.prepare import assemble_run, make_accelerator
+from .page import write_table
 
 TRAIN_BATCH = 128
 SAMPLE_STEPS, SAMPLE_BATCHES = 10, (1, 100)
 ADDED_BATCH = 10  # images of the call whose pipeline is timed: few, as what is not the network then weighs more
 SECONDS = 6.0  # of trying, for each figure
 RESULTS = Path(__file__).resolve().parent / "results"
-README = Path(__file__).resolve().parent / "README.md"
-MARKS = ("<!-- speed -->\n", "<!-- /speed -->\n")
 
 
 def _ours(recipe: str) -> Denoiser:
@@ -307,11 +306,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = arguments.out / f"speed-{report['date'][:10]}.json"
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if arguments.readme:
-        page = arguments.readme.read_text(encoding="utf-8")
-        before, rest = page.split(MARKS[0])
-        arguments.readme.write_text(
-            before + MARKS[0] + table(report) + MARKS[1] + rest.split(MARKS[1])[1], encoding="utf-8"
-        )
+        write_table("speed", table(report), arguments.readme)
     print(f"\n{table(report)}\n{path}")
     return 0
 
