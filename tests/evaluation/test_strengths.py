@@ -12,7 +12,9 @@ from text2digit.schedulers import DDIMScheduler
 def test_no_noise_leaves_digits_and_noise_loses_them(judge):
     """Catches strengths that are not followed, digits that lose their own class, and images of another scale."""
     denoiser, asked = DigitUNet2DModel(sample_size=8, block_out_channels=(16, 32)), []
-    denoiser.register_forward_pre_hook(lambda _, __, said: asked.extend(said["class_labels"].tolist()), with_kwargs=True)
+    denoiser.register_forward_pre_hook(
+        lambda _, __, said: asked.extend(said["class_labels"].tolist()), with_kwargs=True
+    )
     pipeline = ClassConditionedDigitPipeline(denoiser, DDIMScheduler(prediction_type="v_prediction"))
     none, some, all_ = strengths.by_strength(pipeline, judge, (0.0, 0.25, 1.0), 120)
     real = judge.score(evenly(judge.held_out, 120).images, evenly(judge.held_out, 120).labels, pixels=False).figures
