@@ -30,6 +30,13 @@ TINY_RUN = [
     "model.block_out_channels=[8, 16]",
     "model.attention_head_dim=8",
     "model.dropout=0.1",
+    # Written out, so that what is tested does not change with the recipe that ships.
+    "objective.timesteps=uniform",
+    "objective.logit_mean=0",
+    "optim.optimizer=adamw",
+    "optim.lr=1e-3",
+    "optim.ema=exponential",
+    "optim.ema_sigma_rels=[0.05, 0.1]",
     "optim.warmup_steps=5",
     "training.batch_size=16",
     "training.max_train_steps=12",
