@@ -1,7 +1,7 @@
 """`--preset five-minutes` beside a plain recipe: `python -m text2digit.benchmarks.five_minutes`.
 
 The plain one is what one would write down in an afternoon: a UNet of the same size, rectified flow, AdamW at a constant
-1e-3, no average of the weights, ten steps of Euler's method; it may train for a fifth longer. What the file of results
+1e-3, no average of the weights, ten steps of Euler's method; it may train for a third longer. What the file of results
 has is not measured again; remove it to begin anew.
 """
 
