@@ -18,7 +18,7 @@ import torch
 
 from ..config import load_config
 from ..runtime import describe_device, describe_software, keep_freed_memory
-from .page import write_table
+from .page import read_results, write_results, write_table
 from .quality import score, train_timed
 
 RESULTS = Path(__file__).resolve().parent / "results" / "five-minutes.json"
@@ -87,8 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as folder:
             print(json.dumps(measure(arguments.measure, arguments.seeds[0], Path(folder) / "run")))
         return 0
-    path = arguments.out
-    results = json.loads(path.read_text(encoding="utf-8"))["results"] if path.is_file() else []
+    results = read_results(arguments.out)
     done = {(each["system"], each["seed"]) for each in results}
     for seed in arguments.seeds:
         for system in SYSTEMS:
@@ -98,9 +97,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             output = subprocess.run([*command, "--seeds", str(seed)], check=True, stdout=subprocess.PIPE, text=True)
             results.append(json.loads(output.stdout.splitlines()[-1]))
             print(json.dumps(results[-1]), flush=True)
-            report = {"device": describe_device(torch.device("cpu")), **describe_software(), "results": results}
-            path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    if path == RESULTS:
+            facts = {"device": describe_device(torch.device("cpu")), **describe_software()}
+            write_results(arguments.out, facts, results)
+    if arguments.out == RESULTS:
         write_table("five-minutes", table(results))
     print(table(results))
     return 0

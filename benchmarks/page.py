@@ -1,8 +1,22 @@
-"""The page of the benchmarks, whose tables are written by those who measure."""
+"""What benchmarks keep: files of results that are gone on with, and the page, whose tables they write."""
 
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 PAGE = Path(__file__).resolve().parent / "README.md"
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """What a file of results has; nothing where there is no file yet."""
+    return json.loads(path.read_text(encoding="utf-8"))["results"] if path.is_file() else []
+
+
+def write_results(path: Path, facts: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> None:
+    """Keep results, below what they were measured with."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**facts, "results": results}, indent=1) + "\n", encoding="utf-8")
 
 
 def marked(name: str, table: str) -> str:

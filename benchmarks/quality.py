@@ -29,7 +29,7 @@ from ..pipelines.images import to_bytes
 from ..runtime import describe_software, keep_freed_memory
 from ..training import prepare_run, train
 from ..training.planning import BACKWARD_FACTOR, flops_per_image
-from .page import write_table
+from .page import read_results, write_results, write_table
 
 RESULTS = Path(__file__).resolve().parent / "results" / "quality.json"
 # 9 TFLOP is a quarter of what five minutes on two cores buy; after as little, no transformer draws a digit.
@@ -194,7 +194,7 @@ def score(pipeline: DigitPipeline, data: DataConfig, guidance_scale: float) -> d
 
 def run_missing(variants: Sequence[str], seeds: Sequence[int], jobs: int, path: Path) -> list[dict[str, Any]]:
     """Measure what the file of results has not, `jobs` at a time with one thread each; every result is kept at once."""
-    results = json.loads(path.read_text(encoding="utf-8"))["results"] if path.is_file() else []
+    results = read_results(path)
     done = {(each["variant"], each["seed"]) for each in results}
 
     def run(task: tuple[str, int]) -> dict[str, Any]:
@@ -210,9 +210,7 @@ def run_missing(variants: Sequence[str], seeds: Sequence[int], jobs: int, path: 
                 name: result[name] for name in ("variant", "seed", "steps", "seconds", "frechet_distance", "accuracy")
             }
             print(json.dumps(shown), flush=True)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            report = {"drawn": DRAWN, "steps": STEPS, **describe_software()}
-            path.write_text(json.dumps({**report, "results": results}, indent=1) + "\n", encoding="utf-8")
+            write_results(path, {"drawn": DRAWN, "steps": STEPS, **describe_software()}, results)
     return results
 
 
