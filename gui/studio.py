@@ -209,7 +209,8 @@ class Studio:
             call: given the callback to pass on as `callback_on_step_end`, with both tensor inputs.
 
         Yields:
-            Steps, of which those are left out that came faster than they were taken, and at last a `Done`.
+            Steps, of which those are left out that came faster than they were taken, never the last one, and then a
+            `Done`.
 
         Raises:
             Whatever the call raised.
@@ -237,7 +238,9 @@ class Studio:
             while True:
                 news = told.get()
                 while isinstance(news, Step) and not told.empty():
-                    news = told.get()
+                    step, news = news, told.get()
+                    if not isinstance(news, Step):
+                        yield step  # the last one, however soon the end came after it
                 if isinstance(news, BaseException):
                     raise news
                 yield news

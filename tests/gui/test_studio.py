@@ -1,6 +1,7 @@
 """The app's one way to draw: whose scheduler it is, whose turn it is, and what stops."""
 
 import threading
+import time
 
 import pytest
 import torch
@@ -66,6 +67,16 @@ def test_streaming_is_the_pipeline_s_own_call(studio, folder):
     plain = studio.pipeline(folder)([3], generator=5, output_type="pt").images
     assert torch.equal(done.result, plain) and steps[-1].index == steps[-1].total == 4
     assert torch.equal((steps[-1].latents / 2 + 0.5).clamp(0, 1), plain)
+
+
+def test_the_last_step_is_told_to_who_is_slow(studio, folder):
+    """Would catch a last picture left out, because the end was there before anyone looked."""
+    news = draw(studio, Settings(folder, 4, 1.5, seed=5))
+    told = [next(news)]
+    while "text2digit-drawing" in [thread.name for thread in threading.enumerate()]:
+        time.sleep(0.01)
+    *steps, done = told + list(news)
+    assert isinstance(done, Done) and steps[-1].index == 4
 
 
 def test_who_leaves_ends_the_work(studio, folder):
