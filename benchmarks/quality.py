@@ -54,12 +54,21 @@ BASE = {
     "training.guidance_scale": "1.0",
     "training.sampler": "unipc",
 }
-_DIT = {"model.type": "DiT", "model.block_out_channels": None, "model.attention_levels": None}
-_WIDE = {**_DIT, "model.num_layers": "4", "model.num_attention_heads": "3", "model.attention_head_dim": "64"}
+_DIT = {
+    "model.type": "DiT",
+    "model.block_out_channels": None,
+    "model.attention_levels": None,
+    "model.num_layers": "6",
+    "model.num_attention_heads": "4",
+    "model.attention_head_dim": "32",
+    "model.conv_kernel_size": "null",
+}
+_WIDE = {**_DIT, "model.num_layers": "4", "model.num_attention_heads": "2", "model.attention_head_dim": "80"}
 _FLOW = {"scheduler.beta_schedule": "flow", "scheduler.prediction_type": "flow_prediction"}
 _MUON = {**_FLOW, "optim.optimizer": "muon"}
 # Noisier than uniform times: at the median, the noise is 2.2 times the signal.
 _NOISY = {**_MUON, "objective.timesteps": "logit_normal", "objective.logit_mean": "0.8"}
+_NEAR = {"model.conv_kernel_size": "3"}
 VARIANTS: dict[str, dict[str, str | None]] = {
     "base": {},
     # Size and shape.
@@ -79,11 +88,11 @@ VARIANTS: dict[str, dict[str, str | None]] = {
     "DiT, 6 x 128": {**_DIT, **_FLOW},
     "DiT, 6 x 128, learning rate 1e-3": {**_DIT, **_FLOW, "optim.lr": "1e-3"},
     "DiT, 6 x 128, Muon": {**_DIT, **_MUON},
-    "DiT, 6 x 128, Muon, learning rate 4e-3": {**_DIT, **_MUON, "optim.lr": "4e-3"},
-    "DiT, 6 x 128, logit-normal times": {**_DIT, **_FLOW, "objective.timesteps": "logit_normal"},
     "DiT, 6 x 128, Muon, noisy times": {**_DIT, **_NOISY},
-    "DiT, 4 x 192": {**_WIDE, **_FLOW},
-    "DiT, 4 x 192, Muon": {**_WIDE, **_MUON},
+    "DiT, 6 x 128, Muon, noisy times, learning rate 4e-3": {**_DIT, **_NOISY, "optim.lr": "4e-3"},
+    "DiT, 6 x 128, neighbours, Muon, noisy times": {**_DIT, **_NOISY, **_NEAR},
+    "DiT, 6 x 128, neighbours, Muon, noisy times, learning rate 4e-3": {**_DIT, **_NOISY, **_NEAR, "optim.lr": "4e-3"},
+    "DiT, 4 x 160, neighbours, Muon, noisy times, learning rate 4e-3": {**_WIDE, **_NOISY, **_NEAR, "optim.lr": "4e-3"},
     # Optimizer.
     "batch 32": {"training.batch_size": "32"},
     "batch 128": {"training.batch_size": "128"},

@@ -3,6 +3,7 @@
 Dimension letters: B batch, C channels, H W height and width, L tokens (patches), D width.
 """
 
+import math
 from typing import cast
 
 import torch
@@ -22,22 +23,53 @@ def modulate(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch
     return x * (1 + scale) + shift
 
 
+class NeighbourConv(nn.Conv2d):
+    """Adds to each token what a depthwise convolution makes of the patches around it; it starts at zero.
+
+    This is the positional encoding of CPVT (2102.10882, section 3.3), which also tells a block what lies next to what.
+
+    Args:
+        dim: width of the tokens.
+        kernel_size: side of the window in patches, odd.
+    """
+
+    def __init__(self, dim: int, kernel_size: int):
+        super().__init__(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x (B, L, D), the rows of a square of patches one after another; returns the same shape."""
+        grid = x.transpose(1, 2).unflatten(2, (math.isqrt(x.shape[1]), -1))  # (B, D, H / P, W / P)
+        return x + super().forward(grid).flatten(2).transpose(1, 2)
+
+
 class DiTBlock(nn.Module):
     """Self-attention and MLP, each modulated before and gated after by the condition; the gates start at zero.
 
     With text, cross-attention stands between the two and its output projection starts at zero (PixArt-alpha,
-    2310.00426, section 2.3).
+    2310.00426, section 2.3). With a kernel size, a `NeighbourConv` stands before self-attention and before the MLP.
 
     Args:
         dim: width of the tokens.
         heads: attention heads.
         mlp_ratio: width of the MLP over `dim`.
         cross_attention_dim: width of the text tokens; None without text.
+        conv_kernel_size: side of the `NeighbourConv`s; None without them.
         dropout: probability in [0, 1), inside the MLP.
     """
 
-    def __init__(self, dim: int, heads: int, mlp_ratio: float, cross_attention_dim: int | None, dropout: float):
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        mlp_ratio: float,
+        cross_attention_dim: int | None,
+        conv_kernel_size: int | None,
+        dropout: float,
+    ):
         super().__init__()
+        self.conv1, self.conv2 = (
+            nn.Identity() if conv_kernel_size is None else NeighbourConv(dim, conv_kernel_size) for _ in range(2)
+        )
         self.norm1 = nn.LayerNorm(dim, elementwise_affine=False, eps=1e-6)
         self.attention = DigitAttention(dim, heads)
         self.cross_attention = None if cross_attention_dim is None else DigitAttention(dim, heads, cross_attention_dim)
@@ -55,9 +87,11 @@ class DiTBlock(nn.Module):
         mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(F.silu(condition))[:, None].chunk(6, dim=-1)
+        x = self.conv1(x)
         x = x + gate1 * self.attention(modulate(self.norm1(x), shift1, scale1))  # (B, L, D)
         if self.cross_attention is not None:
             x = x + self.cross_attention(x, text, mask)
+        x = self.conv2(x)
         return x + gate2 * self.mlp(modulate(self.norm2(x), shift2, scale2))  # (B, L, D)
 
 
@@ -74,6 +108,8 @@ class DigitDiT2DModel(ModelMixin, AttentionMixin, ConfigMixin):
         num_layers: number of blocks.
         num_attention_heads, attention_head_dim: their product is the width, a multiple of 4.
         mlp_ratio: width of the MLPs over the width of the tokens.
+        conv_kernel_size: side, in patches and odd, of two `NeighbourConv`s in every block, without which a small
+            transformer is slow to learn what lies next to what (benchmarks/README.md); None is DiT as published.
         dropout: probability in [0, 1), inside the MLPs.
 
     Raises:
@@ -97,6 +133,7 @@ class DigitDiT2DModel(ModelMixin, AttentionMixin, ConfigMixin):
         num_attention_heads: int = 4,
         attention_head_dim: int = 32,
         mlp_ratio: float = 4.0,
+        conv_kernel_size: int | None = None,
         dropout: float = 0.0,
     ):
         super().__init__()
@@ -110,6 +147,7 @@ class DigitDiT2DModel(ModelMixin, AttentionMixin, ConfigMixin):
             num_layers=num_layers,
             num_attention_heads=num_attention_heads,
             attention_head_dim=attention_head_dim,
+            conv_kernel_size=conv_kernel_size,
         )
         if sample_size % patch_size:
             raise ValueError(
@@ -121,13 +159,16 @@ class DigitDiT2DModel(ModelMixin, AttentionMixin, ConfigMixin):
                 f"num_attention_heads * attention_head_dim: got {num_attention_heads} * {attention_head_dim} = {dim}, "
                 "expected a multiple of 4: a quarter each for sine and cosine of row and column."
             )
+        if conv_kernel_size is not None and conv_kernel_size % 2 == 0:
+            raise ValueError(f"conv_kernel_size: got {conv_kernel_size}, expected an odd number, which has a middle.")
         grid = sample_size // patch_size
         self.patch_in = nn.Conv2d(in_channels, dim, patch_size, stride=patch_size)
         self.condition_embedding = ConditionEmbedding(dim, num_classes, cross_attention_dim)
         # Computed from the config, so not part of the weights.
         self.register_buffer("position", sincos_position_embedding(grid, grid, dim), persistent=False)
         self.blocks = nn.ModuleList(
-            DiTBlock(dim, num_attention_heads, mlp_ratio, cross_attention_dim, dropout) for _ in range(num_layers)
+            DiTBlock(dim, num_attention_heads, mlp_ratio, cross_attention_dim, conv_kernel_size, dropout)
+            for _ in range(num_layers)
         )
         self.norm_out = nn.LayerNorm(dim, elementwise_affine=False, eps=1e-6)
         self.modulation_out = nn.Linear(dim, 2 * dim)
@@ -148,6 +189,8 @@ class DigitDiT2DModel(ModelMixin, AttentionMixin, ConfigMixin):
         nn.init.normal_(self.condition_embedding.time_in.weight, std=0.02)
         nn.init.normal_(self.condition_embedding.time_out.weight, std=0.02)
         for module in self.modules():
+            if isinstance(module, NeighbourConv):
+                nn.init.zeros_(module.weight)
             if isinstance(module, DiTBlock):
                 nn.init.zeros_(module.modulation.weight)
                 if module.cross_attention is not None:

@@ -24,7 +24,9 @@ torch.set_num_threads(1)
 
 TINY = {
     "UNet": lambda **k: DigitUNet2DModel(**{"block_out_channels": (16, 32), "attention_head_dim": 16, **k}),
-    "DiT": lambda **k: DigitDiT2DModel(**{"num_layers": 2, "num_attention_heads": 2, "attention_head_dim": 16, **k}),
+    "DiT": lambda **k: DigitDiT2DModel(
+        **{"num_layers": 2, "num_attention_heads": 2, "attention_head_dim": 16, "conv_kernel_size": 3, **k}
+    ),
 }
 
 

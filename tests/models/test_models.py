@@ -5,6 +5,7 @@ import torch
 from diffusers import attention_backend
 
 from text2digit.models import DigitDiT2DModel, DigitUNet2DModel, build_model
+from text2digit.models.dit import NeighbourConv
 from text2digit.models.embeddings import sincos_position_embedding, timestep_embedding
 from text2digit.models.unet import UNetBlock
 
@@ -56,14 +57,26 @@ def test_a_fresh_block_is_the_identity(text_dim):
     """adaLN-Zero's promise (2212.09748, section 3.2), also with text; catches a gate or projection that is not zero."""
     x, condition = torch.randn(2, 49, 64), torch.randn(2, 64)
     text = None if text_dim is None else torch.randn(2, 5, text_dim)
-    model = DigitDiT2DModel(num_layers=1, num_attention_heads=4, attention_head_dim=16, cross_attention_dim=text_dim)
-    assert torch.equal(model.blocks[0](x, condition, text), x)
+    sizes = {"num_layers": 1, "num_attention_heads": 4, "attention_head_dim": 16, "cross_attention_dim": text_dim}
+    assert torch.equal(DigitDiT2DModel(**sizes).blocks[0](x, condition, text), x)
+    assert torch.equal(DigitDiT2DModel(**sizes, conv_kernel_size=3).blocks[0](x, condition, text), x)
 
     model = DigitUNet2DModel(block_out_channels=(64, 64), cross_attention_dim=text_dim)
     block = model.mid_blocks[0]
     assert isinstance(block, UNetBlock) and block.transformer is not None
     image = torch.randn(2, 64, 7, 7)
     assert torch.equal(block(image, torch.randn(2, 256), text, None), image)
+
+
+def test_neighbours_are_those_of_the_image():
+    """A filter that reads the patch below adds that one; catches rows taken for columns, and tokens for channels."""
+    conv = NeighbourConv(8, 3)
+    torch.nn.init.zeros_(conv.weight)
+    torch.nn.init.zeros_(conv.bias)
+    conv.weight.data[:, 0, 2, 1] = 1
+    x = torch.randn(2, 49, 8)
+    below = torch.cat([x[:, 7:], torch.zeros(2, 7, 8)], dim=1)
+    assert torch.allclose(conv(x), x + below)
 
 
 def test_every_weight_learns(make_model):
@@ -211,6 +224,8 @@ def test_sharded_weights_load(make_model, tmp_path):
         ("UNet", {"block_out_channels": (48, 96.0)}, r"block_out_channels\[1\]: got 96.0"),
         ("DiT", {"num_classes": -1}, "num_classes: got -1"),
         ("DiT", {"patch_size": True}, "patch_size: got True"),
+        ("DiT", {"conv_kernel_size": 2}, "conv_kernel_size: got 2, expected an odd number"),
+        ("DiT", {"conv_kernel_size": 0}, "conv_kernel_size: got 0, expected a whole number"),
         ("UNet", {"layer_per_block": 2}, "Did you mean 'layers_per_block'"),
         ("Unet", {}, "expected one of UNet, DiT"),
     ],
