@@ -60,15 +60,15 @@ def _diffusers_unet() -> ModelMixin:
 
 
 def _diffusers_dit() -> ModelMixin:
-    """Six blocks on 49 tokens, as ours; 1.88 M weights."""
+    """Four blocks on 49 tokens, as ours; 1.98 M weights."""
     return diffusers.DiTTransformer2DModel(
         sample_size=28,
         patch_size=4,
         in_channels=1,
         out_channels=1,
-        num_layers=6,
-        num_attention_heads=4,
-        attention_head_dim=30,
+        num_layers=4,
+        num_attention_heads=2,
+        attention_head_dim=76,
         num_embeds_ada_norm=10,
         norm_num_groups=8,
     )
