@@ -11,10 +11,9 @@ from text2digit.training.prepare import build_run
 
 
 def dit_flops(width, layers, tokens, patch_pixels, mlp=4, frequencies=128):
-    """Two per multiplication, of linear layers and attention: all that a DiT multiplies."""
-    block = (
-        4 * width * width * tokens + 2 * mlp * width * width * tokens + 2 * width * tokens * tokens + 6 * width * width
-    )
+    """Two per multiplication, of linear layers, attention and two 3x3 convolutions: all that a DiT multiplies."""
+    layers_of_block = 4 * width * width * tokens + 2 * mlp * width * width * tokens + 6 * width * width
+    block = layers_of_block + 2 * width * tokens * tokens + 2 * 9 * width * tokens
     outside = 2 * patch_pixels * width * tokens + 2 * width * width + frequencies * width + width * width
     return 2 * (layers * block + outside)
 
@@ -35,7 +34,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsy
     output = capsys.readouterr().out
     assert "digits, 1,454 images of (1, 8, 8), 10 classes; 47 more held out" in output
     assert re.search(r"DiT, [\d,]+ parameters, [\d.]+ MFLOP per image forward, \d+ in training", output)
-    assert "30 of 100 images, 2.1 epochs, adamw" in output and "mixed precision no" in output
+    assert "30 of 100 images, 2.1 epochs, muon" in output and "mixed precision no" in output
     assert (
         re.search(r"about [\d.]+ minutes at \d+ images/s, \d+ GFLOP/s", output) and "output: runs/dit-digits" in output
     )
