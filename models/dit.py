@@ -109,7 +109,7 @@ class DigitDiT2DModel(ModelMixin, AttentionMixin, ConfigMixin):
         num_attention_heads, attention_head_dim: their product is the width, a multiple of 4.
         mlp_ratio: width of the MLPs over the width of the tokens.
         conv_kernel_size: side, in patches and odd, of two `NeighbourConv`s in every block, without which a small
-            transformer is slow to learn what lies next to what (benchmarks/README.md); None is DiT as published.
+            transformer is slow to learn what lies next to what (CHANGELOG.md); None is DiT as published.
         dropout: probability in [0, 1), inside the MLPs.
 
     Raises:
