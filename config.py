@@ -128,6 +128,7 @@ class ObjectiveConfig:
         min_snr_gamma, sigma_data, sigmoid_bias: of the weighting that has it.
         timesteps: "uniform", "stratified", "logit_normal" or "cosine" (`training/timesteps.py`).
         logit_mean, logit_std: of "logit_normal".
+        uniform_share: probability in [0, 1] that a time of "logit_normal" or "cosine" is drawn uniformly instead.
     """
 
     weighting: str = "uniform"
@@ -137,6 +138,7 @@ class ObjectiveConfig:
     timesteps: str = "uniform"
     logit_mean: float = 0.0
     logit_std: float = 1.0
+    uniform_share: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -260,8 +262,12 @@ class RunConfig:
             raise ValueError(f"training.quality_images: got {t.quality_images}, expected 0 for none, or 20 or more.")
         if not 0 <= t.guidance_interval[0] <= t.guidance_interval[1] <= 1:
             raise ValueError(f"training.guidance_interval: got {t.guidance_interval}, expected 0 <= start <= end <= 1.")
-        if not 0 <= t.label_dropout <= 1:
-            raise ValueError(f"training.label_dropout: got {t.label_dropout}, expected a probability from 0 to 1.")
+        for name, share in {
+            "training.label_dropout": t.label_dropout,
+            "objective.uniform_share": self.objective.uniform_share,
+        }.items():
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name}: got {share}, expected a probability from 0 to 1.")
         if not 0 <= o.ema_decay < 1:
             raise ValueError(f"optim.ema_decay: got {o.ema_decay}, expected 0 or more and less than 1.")
         if not all(0 < width < 0.28 for width in o.ema_sigma_rels) or len(set(o.ema_sigma_rels)) < 2:

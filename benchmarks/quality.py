@@ -46,6 +46,7 @@ BASE = {
     "optim.optimizer": "adamw",
     "objective.timesteps": "uniform",
     "objective.logit_mean": "0",
+    "objective.uniform_share": "0",
     "training.batch_size": "64",
     "optim.lr": "2e-3",
     "optim.warmup_steps": "50",
@@ -125,6 +126,11 @@ VARIANTS: dict[str, dict[str, str | None]] = {
     "flow, Muon, noisy times, more spread": {**_NOISY, "objective.logit_std": "1.4"},
     "flow, Muon, noisy times, batch 32": {**_NOISY, "training.batch_size": "32"},
     "flow, Muon, noisy times, learning rate 4e-3": {**_NOISY, "optim.lr": "4e-3"},
+    "flow, Muon, noisy times, learning rate 4e-3, a fifth uniform": {
+        **_NOISY,
+        "optim.lr": "4e-3",
+        "objective.uniform_share": "0.2",
+    },
     "flow, Muon, noisy times, attention in the middle alone": {**_NOISY, "model.attention_levels": "[false, false]"},
     "flow, Muon, noisy times, width 48, 96": {**_NOISY, "model.block_out_channels": "[48, 96]"},
     "Muon, noisy times": {

@@ -36,7 +36,7 @@ from ..runtime import (
 from .classifier import CLASSIFIER_FOLDER, sha256, weights_sha256
 from .judge import Judge, Scores, cache_folder, even_labels, evenly
 from .prompts import RealStrokes, measure_prompts, prompts_to_markdown, sweep_picture
-from .report import draw_pictures, draw_sweep, summarise, table, write_report
+from .report import draw_pictures, draw_sweep, summarise, sweep_table, table, write_report
 from .train_classifier import EPOCHS, accuracy, train_classifier
 
 # Image i of seed s is drawn from generator s * SEED_STRIDE + i: no two seeds share an image.
@@ -262,6 +262,9 @@ def make_report(measured: Measured | None, judge: Judge, num: int, with_accuracy
 def to_markdown(report: dict[str, Any]) -> str:
     """The table, and under it what it was measured with."""
     text = table(report["sets"]) + "\n"
+    for name, entries in report.get("sweeps", {}).items():
+        seed = report["settings"]["seeds"][0]
+        text += f"Fréchet distance · accuracy of the asked class, by seed {seed}:\n\n{sweep_table(name, entries)}\n"
     if found := report.get("prompts"):
         text += prompts_to_markdown(found)
     if score := report.get("accuracy_score"):

@@ -63,6 +63,35 @@ def _cell(name: str, form: str, entry: Mapping[str, Any]) -> str:
     return form.format(entry["mean"][name]) + ("" if spread is None else f" ± {form.format(spread)}")
 
 
+def sweep_table(name: str, entries: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown: a row per scheduler, a column per value of a setting; each cell is distance and accuracy.
+
+    Args:
+        name: "steps" or "guidance_scale", a key of each entry beside the figures.
+        entries: of the sweep.
+    """
+    values = sorted({entry[name] for entry in entries})
+    schedulers = dict.fromkeys(entry["scheduler"] for entry in entries)
+    cells = {
+        (entry["scheduler"], entry[name]): " · ".join(
+            FIGURES[figure][2].format(entry[figure]) for figure in ("frechet_distance", "accuracy")
+        )
+        for entry in entries
+    }
+    lines = [
+        f"| {name.replace('_', ' ')} | " + " | ".join(f"{value:g}" for value in values) + " |",
+        "|---" * (len(values) + 1) + "|",
+    ]
+    for scheduler in schedulers:
+        row = [cells.get((scheduler, value), "–") for value in values]
+        lines.append(f"| {_short_name(scheduler)} | " + " | ".join(row) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _short_name(scheduler: str) -> str:
+    return scheduler.split(".")[-1].removesuffix("Scheduler")
+
+
 def when_guided(interval: Sequence[float] | None) -> str:
     """At which steps guidance is on, for a reader; nothing where it always is, or was before there was a choice."""
     if interval is None or tuple(interval) == (0, 1):
@@ -170,7 +199,7 @@ def draw_sweep(path: Path, name: str, entries: Sequence[Mapping[str, Any]], floo
     distance, shares = figure.subplots(1, 2)
     for scheduler, style in zip(schedulers, itertools.cycle(("-", ":", "-.", "--"))):
         by_it = [entry for entry in entries if entry["scheduler"] == scheduler]
-        places, label = [entry[name] for entry in by_it], scheduler.split(".")[-1].removesuffix("Scheduler")
+        places, label = [entry[name] for entry in by_it], _short_name(scheduler)
         distance.plot(places, [entry["frechet_distance"] for entry in by_it], marker="o", linestyle=style, label=label)
         for share, colour in SHARES.items():
             line = shares.plot(places, [entry[share] for entry in by_it], marker="o", color=colour, linestyle=style)

@@ -53,6 +53,7 @@ def test_saved_configs_read_back_equal(tmp_path):
         ("training.epochs=true", "training.epochs: got True, expected int"),
         ("training.epochs=0", "training.epochs: got 0, expected 1 or more"),
         ("training.max_train_steps=-1", "training.max_train_steps: got -1"),
+        ("objective.uniform_share=-0.1", "objective.uniform_share: got -0.1, expected a probability"),
         ("training.label_dropout=1.5", "training.label_dropout: got 1.5, expected a probability"),
         ("optim.lr=fast", "optim.lr: got 'fast', expected float"),
         ("optim.lr=0", "optim.lr: got 0.0, expected more than 0"),

@@ -76,7 +76,7 @@ def draw_batch(
     indices = batch_indices(step, batch_size, len(data), seed)
     x_0 = data.x_0(indices)
     noise = torch.randn(x_0.shape, generator=generator)
-    times = draw_times(objective.timesteps, batch_size, generator, objective.logit_mean, objective.logit_std)
+    times = _draw(objective, batch_size, generator)
     timesteps = path.timesteps_of(times)
     timesteps = timesteps.float() if timesteps.is_floating_point() else timesteps
     dropped = torch.rand(batch_size, generator=generator) < label_dropout
@@ -107,6 +107,11 @@ def denoising_loss(
     return errors * level_weights(scheduler, draw.timesteps, objective).to(device)
 
 
+def _draw(objective: ObjectiveConfig, batch_size: int, generator: torch.Generator) -> torch.Tensor:
+    o = objective
+    return draw_times(o.timesteps, batch_size, generator, o.logit_mean, o.logit_std, o.uniform_share)
+
+
 def times_of(timesteps: torch.Tensor, path: NoisePath) -> torch.Tensor:
     """How far timesteps are on the way from data, 0, to the noisiest, 1: (B,) float32."""
     return ((timesteps - path.clean_timestep) / path.num_train_timesteps).float()
@@ -126,7 +131,7 @@ def check_objective(scheduler: DiscreteScheduler, objective: ObjectiveConfig) ->
             "scheduler.prediction_type: got 'epsilon' on a path that ends in pure noise, where the noise says nothing "
             "about x_0; use v_prediction (flow_prediction on a flow), or set scheduler.rescale_betas_zero_snr=false."
         )
-    draw_times(objective.timesteps, 1, torch.Generator(), objective.logit_mean, objective.logit_std)
+    _draw(objective, 1, torch.Generator())
     level_weights(scheduler, noisiest, objective)
 
 

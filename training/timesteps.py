@@ -11,7 +11,12 @@ TIME_DRAWS = ("uniform", "stratified", "logit_normal", "cosine")
 
 
 def draw_times(
-    draw: str, batch_size: int, generator: torch.Generator, logit_mean: float = 0.0, logit_std: float = 1.0
+    draw: str,
+    batch_size: int,
+    generator: torch.Generator,
+    logit_mean: float = 0.0,
+    logit_std: float = 1.0,
+    uniform_share: float = 0.0,
 ) -> torch.Tensor:
     """Times of a batch.
 
@@ -22,6 +27,8 @@ def draw_times(
         batch_size: B, of the global batch, so that "stratified" covers it however many processes share it.
         generator: on the CPU.
         logit_mean, logit_std: of "logit_normal"; a larger mean is noisier.
+        uniform_share: probability that a time of "logit_normal" or "cosine" is a uniform one after all, which keeps
+            levels that those hardly draw from being forgotten.
 
     Returns:
         (B,) float64 in [0, 1).
@@ -36,13 +43,21 @@ def draw_times(
         return _below_one((places + shift) % 1)
     if draw == "logit_normal":
         normal = torch.randn(batch_size, generator=generator, dtype=torch.float64)
-        return _below_one(torch.sigmoid(logit_mean + logit_std * normal))
+        return _mix_uniform(torch.sigmoid(logit_mean + logit_std * normal), uniform_share, generator)
     uniform = torch.rand(batch_size, generator=generator, dtype=torch.float64)
     if draw == "uniform":
         return uniform
     if draw == "cosine":
-        return _below_one(1 - 1 / (torch.tan(math.pi / 2 * uniform) + 1))
+        return _mix_uniform(1 - 1 / (torch.tan(math.pi / 2 * uniform) + 1), uniform_share, generator)
     raise ValueError(f"objective.timesteps: got {draw!r}, expected one of {', '.join(TIME_DRAWS)}.")
+
+
+def _mix_uniform(times: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+    if share > 0:  # without one nothing is drawn, so runs that have none stay what they were
+        # One number for both: whoever is below the share is chosen, and is then uniform below it.
+        uniform = torch.rand(len(times), generator=generator, dtype=torch.float64)
+        times = torch.where(uniform < share, uniform / share, times)
+    return _below_one(times)
 
 
 def _below_one(time: torch.Tensor) -> torch.Tensor:

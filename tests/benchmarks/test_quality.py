@@ -23,7 +23,8 @@ def test_all_variants_spend_the_same(variant, tmp_path):
     assert config.training.max_train_steps > 50
     # The base is written out where the recipe that it is made of has something of its own.
     assert config.objective.timesteps == quality.VARIANTS[variant].get("objective.timesteps", "uniform")
-    assert config.objective.logit_mean == float(quality.VARIANTS[variant].get("objective.logit_mean", 0))
+    for name in ("logit_mean", "uniform_share"):
+        assert getattr(config.objective, name) == float(quality.VARIANTS[variant].get(f"objective.{name}", 0))
 
 
 def test_the_page_is_the_result():

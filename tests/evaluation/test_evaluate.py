@@ -13,7 +13,7 @@ from text2digit.evaluation import evaluate as evaluate_module
 from text2digit.evaluation.classifier import weights_sha256
 from text2digit.evaluation.evaluate import SEED_STRIDE, draw
 from text2digit.evaluation.judge import even_labels, evenly
-from text2digit.evaluation.report import FIGURES, summarise, table
+from text2digit.evaluation.report import FIGURES, summarise, sweep_table, table
 from text2digit.pipelines import ClassConditionedDigitPipeline
 from text2digit.pipelines.drawing import draw_images
 from text2digit.schedulers import DDIMScheduler
@@ -70,6 +70,8 @@ def test_a_model(evaluate, small, classifier_folder, tmp_path, capsys):
     assert by_steps == [(ours, 1), (ours, 3), (other, 1), (other, 3)]
     assert report["sweeps"]["steps"][1] != {**report["sweeps"]["steps"][3], "scheduler": ours}  # it was really used
     assert [entry["guidance_scale"] for entry in report["sweeps"]["guidance_scale"]] == [1, 2, 4]
+    page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert all(sweep_table(name, entries) in page for name, entries in report["sweeps"].items())
     assert np.sum(report["confusion"]) == 40
     pictures = {"confusion.png", "nearest.png", "samples.png", "worst.png"}
     sweeps = {"quality-guidance_scale.png", "quality-steps.png"}
@@ -177,3 +179,18 @@ def test_mean_and_spread():
     text = table({"a": {"n": 1000, **summary}})
     assert "| a (n = 1,000) |" in text and "| accuracy of the asked class | higher | 60.00% ± 14.14% |" in text
     assert "| recall, k = 3 | higher | – |" in text
+
+
+def test_a_sweep_as_a_table():
+    """Catches figures that slide into another scheduler's row, or another column, where one was not measured."""
+    entries = [
+        {"scheduler": "text2digit.DDIMScheduler", "steps": 10, "frechet_distance": 0.25, "accuracy": 0.975},
+        {"scheduler": "diffusers.UniPCMultistepScheduler", "steps": 2, "frechet_distance": 1.5, "accuracy": 0.5},
+        {"scheduler": "diffusers.UniPCMultistepScheduler", "steps": 10, "frechet_distance": 0.125, "accuracy": 1.0},
+    ]
+    assert sweep_table("steps", entries).splitlines() == [
+        "| steps | 2 | 10 |",
+        "|---|---|---|",
+        "| DDIM | – | 0.2500 · 97.50% |",
+        "| UniPCMultistep | 1.5000 · 50.00% | 0.1250 · 100.00% |",
+    ]

@@ -33,6 +33,7 @@ TINY_RUN = [
     # Written out, so that what is tested does not change with the recipe that ships.
     "objective.timesteps=uniform",
     "objective.logit_mean=0",
+    "objective.uniform_share=0",
     "optim.optimizer=adamw",
     "optim.lr=1e-3",
     "optim.ema=exponential",

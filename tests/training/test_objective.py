@@ -143,10 +143,19 @@ def times(draw, count=20_000, **options):
             {"logit_mean": -0.5, "logit_std": 2.0},
             lambda t: 0.5 * (1 + math.erf((math.log(t / (1 - t)) + 0.5) / 2 / 2**0.5)),
         ),
+        (
+            "logit_normal",
+            {"logit_mean": 1.0, "uniform_share": 0.2},
+            lambda t: 0.2 * t + 0.8 * 0.5 * (1 + math.erf((math.log(t / (1 - t)) - 1) / 2**0.5)),
+        ),
+        ("cosine", {"uniform_share": 0.5}, lambda t: 0.5 * t + 0.5 * 2 / math.pi * math.atan(t / (1 - t))),
     ],
 )
 def test_times_follow_their_distribution(draw, options, below):
-    """20,000 times against the distribution function, 4 standard errors; catches a mean or a width that is not used."""
+    """20,000 times against the distribution function, 4 standard errors.
+
+    Catches a mean or a width that is not used, and uniform times that all lie below the share that chose them.
+    """
     drawn = times(draw, **options)
     assert drawn.dtype == torch.float64 and drawn.min() >= 0 and drawn.max() < 1
     for t in (0.05, 0.3, 0.5, 0.8):
@@ -160,6 +169,16 @@ def test_stratified_times_have_one_in_each_part_in_no_order():
     drawn = times("stratified", 50)
     assert (drawn * 50).long().unique().tolist() == list(range(50))
     assert not torch.equal(drawn, drawn.sort().values)
+
+
+def test_a_share_of_uniform_times_leaves_the_others_as_they_are():
+    """Catches a share that shifts the random stream of runs that have none, and one of 1 that still mixes."""
+    plain, mixed = times("logit_normal", logit_mean=1.0), times("logit_normal", logit_mean=1.0, uniform_share=0.3)
+    kept = (plain == mixed).double().mean().item()
+    assert kept == pytest.approx(0.7, abs=4 * (0.3 * 0.7 / 20_000) ** 0.5)
+    assert torch.equal(plain, times("logit_normal", logit_mean=1.0, uniform_share=0.0))
+    everything = times("logit_normal", logit_mean=5.0, uniform_share=1.0)
+    assert everything.mean().item() == pytest.approx(0.5, abs=4 * (1 / 12 / 20_000) ** 0.5)
 
 
 def test_unknown_choices_list_the_choices():
