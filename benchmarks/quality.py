@@ -69,6 +69,8 @@ _FLOW = {"scheduler.beta_schedule": "flow", "scheduler.prediction_type": "flow_p
 _MUON = {**_FLOW, "optim.optimizer": "muon"}
 # Noisier than uniform times: at the median, the noise is 2.2 times the signal.
 _NOISY = {**_MUON, "objective.timesteps": "logit_normal", "objective.logit_mean": "0.8"}
+# The best of the UNets that differ from the base in the objective and the optimizer alone.
+_BEST = {**_NOISY, "optim.lr": "4e-3"}
 _NEAR = {"model.conv_kernel_size": "3"}
 VARIANTS: dict[str, dict[str, str | None]] = {
     "base": {},
@@ -125,12 +127,7 @@ VARIANTS: dict[str, dict[str, str | None]] = {
     "flow, Muon, noisy times, less spread": {**_NOISY, "objective.logit_std": "0.7"},
     "flow, Muon, noisy times, more spread": {**_NOISY, "objective.logit_std": "1.4"},
     "flow, Muon, noisy times, batch 32": {**_NOISY, "training.batch_size": "32"},
-    "flow, Muon, noisy times, learning rate 4e-3": {**_NOISY, "optim.lr": "4e-3"},
-    "flow, Muon, noisy times, learning rate 4e-3, a fifth uniform": {
-        **_NOISY,
-        "optim.lr": "4e-3",
-        "objective.uniform_share": "0.2",
-    },
+    "best": {**_BEST},
     "flow, Muon, noisy times, attention in the middle alone": {**_NOISY, "model.attention_levels": "[false, false]"},
     "flow, Muon, noisy times, width 48, 96": {**_NOISY, "model.block_out_channels": "[48, 96]"},
     "Muon, noisy times": {
@@ -151,6 +148,18 @@ VARIANTS: dict[str, dict[str, str | None]] = {
     "min-SNR weight": {"objective.weighting": "min_snr"},
     "sigmoid weight": {"objective.weighting": "sigmoid"},
     "label dropout 0.2": {"training.label_dropout": "0.2"},
+    # One change more.
+    "best, a fifth uniform": {**_BEST, "objective.uniform_share": "0.2"},
+    "best, two blocks a level": {**_BEST, "model.layers_per_block": "2"},
+    "best, attention at both levels": {**_BEST, "model.attention_levels": "[true, true]"},
+    "best, patches of 4": {**_BEST, "model.patch_size": "4", "model.block_out_channels": "[64, 96]"},
+    "best, prediction of the sample": {**_BEST, "scheduler.prediction_type": "sample"},
+    "best, learning rate 8e-3": {**_BEST, "optim.lr": "8e-3"},
+    "best, average half as long": {**_BEST, "optim.ema_sigma_rels": "[0.05, 0.1]"},
+    "best, average twice as long": {**_BEST, "optim.ema_sigma_rels": "[0.2, 0.1]"},
+    "best, dropout 0.1": {**_BEST, "model.dropout": "0.1"},
+    "best, label dropout 0.2": {**_BEST, "training.label_dropout": "0.2"},
+    "best, label dropout 0.05": {**_BEST, "training.label_dropout": "0.05"},
 }
 
 
