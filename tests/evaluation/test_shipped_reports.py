@@ -5,7 +5,7 @@ import json
 import pytest
 
 from text2digit.evaluation.classifier import CLASSIFIER_FOLDER, weights_sha256
-from text2digit.evaluation.report import table
+from text2digit.evaluation.report import sweep_table, table
 from text2digit.pipelines.loading import SHIPPED_FOLDER, shipped_names
 
 from ..conftest import ROOT
@@ -36,6 +36,26 @@ def test_the_card_holds_the_report_s_figures(name):
         text = (ROOT / page).read_text(encoding="utf-8")
         assert f"| `{name}` | {short(report['sets'][name]['mean'])}" in text
         assert all(short(entry["mean"]) in text for entry in report["sets"].values())
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_the_card_holds_the_curve_over_steps(name):
+    """Catches a curve of other weights, or of another guidance than the one that is saved with these.
+
+    To measure anew: text2digit evaluate --model NAME --num 2000 --sweep-steps 1 2 4 6 8 10 20 50 --sweep-scheduler ddim
+    dpm++ unipc --out pretrained/NAME/evaluation/steps; report.json and quality-steps.png are kept.
+    """
+    folder = SHIPPED_FOLDER / name
+    steps = folder / "evaluation" / "steps"
+    if not steps.is_dir():
+        pytest.skip(f"{name} has not been measured over steps, and its card says so")
+    report = json.loads((steps / "report.json").read_text(encoding="utf-8"))
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    assert report["settings"]["model_sha256"] == weights_sha256(folder / "denoiser")
+    assert report["settings"]["guidance_scale"] == index["default_guidance_scale"]
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert sweep_table("steps", report["sweeps"]["steps"]) in card
+    assert "evaluation/steps/quality-steps.png" in card and (steps / "quality-steps.png").is_file()
 
 
 def test_the_floor_is_of_the_classifier_that_ships():
