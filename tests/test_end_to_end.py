@@ -63,7 +63,7 @@ def test_digits_are_of_the_class_that_was_asked_for(trained):
     """By three nearest neighbours among real digits; catches labels that never reach the model (accuracy 0.1)."""
     folder, _ = trained
     command = [sys.executable, "-m", "text2digit.cli", "sample", "--model", "out", "--num", "20", "-o", "digits.npz"]
-    run([*command, "--guidance-scale", "2"], folder)  # the recipe's 1.3 is for weights that have learned more
+    run([*command, "--guidance-scale", "2"], folder)  # the recipe's own is for weights that have learned more
     drawn = np.load(folder / "digits.npz")
     assert drawn["images"].dtype == np.uint8 and len(drawn["images"]) == 200
     data = load_dataset(DataConfig(dataset=DATASET))
