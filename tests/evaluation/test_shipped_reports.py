@@ -38,7 +38,7 @@ def test_the_card_holds_the_report_s_figures(name):
         assert all(short(entry["mean"]) in text for entry in report["sets"].values())
 
 
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", ["dit-mnist", "unet-mnist"])
 def test_the_card_holds_the_curve_over_steps(name):
     """Catches a curve of other weights, or of another guidance than the one that is saved with these.
 
@@ -47,8 +47,6 @@ def test_the_card_holds_the_curve_over_steps(name):
     """
     folder = SHIPPED_FOLDER / name
     steps = folder / "evaluation" / "steps"
-    if not steps.is_dir():
-        pytest.skip(f"{name} has not been measured over steps, and its card says so")
     report = json.loads((steps / "report.json").read_text(encoding="utf-8"))
     index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     assert report["settings"]["model_sha256"] == weights_sha256(folder / "denoiser")
