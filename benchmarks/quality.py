@@ -41,6 +41,7 @@ BASE = {
     "model.type": "UNet",
     "model.block_out_channels": "[32, 64]",
     "model.attention_levels": "[false, true]",
+    "model.class_channels": "null",
     "scheduler.beta_schedule": "squaredcos_cap_v2",
     "scheduler.prediction_type": "v_prediction",
     "optim.optimizer": "adamw",
@@ -96,6 +97,11 @@ VARIANTS: dict[str, dict[str, str | None]] = {
     "DiT, 6 x 128, neighbours, Muon, noisy times": {**_DIT, **_NOISY, **_NEAR},
     "DiT, 6 x 128, neighbours, Muon, noisy times, learning rate 4e-3": {**_DIT, **_NOISY, **_NEAR, "optim.lr": "4e-3"},
     "DiT, 4 x 160, neighbours, Muon, noisy times, learning rate 4e-3": {**_WIDE, **_NOISY, **_NEAR, "optim.lr": "4e-3"},
+    "DiT, 4 x 160, the same at 8e-3": {**_WIDE, **_NOISY, **_NEAR, "optim.lr": "8e-3"},
+    "DiT, 4 x 160, the same at 8e-3, an image for each class": {
+        **{**_WIDE, **_NOISY, **_NEAR, "optim.lr": "8e-3"},
+        "model.class_channels": "1",
+    },
     # Optimizer.
     "batch 32": {"training.batch_size": "32"},
     "batch 128": {"training.batch_size": "128"},
@@ -149,6 +155,8 @@ VARIANTS: dict[str, dict[str, str | None]] = {
     "sigmoid weight": {"objective.weighting": "sigmoid"},
     "label dropout 0.2": {"training.label_dropout": "0.2"},
     # One change more.
+    "best, an image for each class": {**_BEST, "model.class_channels": "1"},
+    "best, an image of two channels for each class": {**_BEST, "model.class_channels": "2"},
     "best, a fifth uniform": {**_BEST, "objective.uniform_share": "0.2"},
     "best, two blocks a level": {**_BEST, "model.layers_per_block": "2"},
     "best, attention at both levels": {**_BEST, "model.attention_levels": "[true, true]"},

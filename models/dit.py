@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .attention import DigitAttention, text_condition
-from .embeddings import ConditionEmbedding, check_sizes, sincos_position_embedding
+from .embeddings import ConditionEmbedding, check_sizes, class_images, sincos_position_embedding
 
 
 def modulate(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
@@ -103,6 +103,7 @@ class DigitDiT2DModel(ModelMixin, AttentionMixin, ConfigMixin):
         in_channels, out_channels: channels of input and output; `out_channels = 2 * in_channels` adds a learned
             variance.
         num_classes: number of classes; id `num_classes` is the null class. None for a model without labels.
+        class_channels: channels of a learned image per class beside the noisy one, `ClassImages`; None without them.
         cross_attention_dim: width of the text tokens; None for a model without text.
         patch_size: pixels per side of the square that becomes one token.
         num_layers: number of blocks.
@@ -118,7 +119,7 @@ class DigitDiT2DModel(ModelMixin, AttentionMixin, ConfigMixin):
 
     _supports_gradient_checkpointing = True
     _no_split_modules = ["DiTBlock"]
-    _skip_layerwise_casting_patterns = ["norm", "condition_embedding", "patch_in", "patch_out"]
+    _skip_layerwise_casting_patterns = ["norm", "condition_embedding", "class_", "patch_in", "patch_out"]
 
     @register_to_config
     def __init__(
@@ -127,6 +128,7 @@ class DigitDiT2DModel(ModelMixin, AttentionMixin, ConfigMixin):
         in_channels: int = 1,
         out_channels: int = 1,
         num_classes: int | None = 10,
+        class_channels: int | None = None,
         cross_attention_dim: int | None = None,
         patch_size: int = 4,
         num_layers: int = 6,
@@ -142,6 +144,7 @@ class DigitDiT2DModel(ModelMixin, AttentionMixin, ConfigMixin):
             in_channels=in_channels,
             out_channels=out_channels,
             num_classes=num_classes,
+            class_channels=class_channels,
             cross_attention_dim=cross_attention_dim,
             patch_size=patch_size,
             num_layers=num_layers,
@@ -163,6 +166,12 @@ class DigitDiT2DModel(ModelMixin, AttentionMixin, ConfigMixin):
             raise ValueError(f"conv_kernel_size: got {conv_kernel_size}, expected an odd number, which has a middle.")
         grid = sample_size // patch_size
         self.patch_in = nn.Conv2d(in_channels, dim, patch_size, stride=patch_size)
+        self.class_images = class_images(num_classes, class_channels, sample_size)
+        self.class_in = (
+            None
+            if class_channels is None
+            else nn.Conv2d(class_channels, dim, patch_size, stride=patch_size, bias=False)
+        )
         self.condition_embedding = ConditionEmbedding(dim, num_classes, cross_attention_dim)
         # Computed from the config, so not part of the weights.
         self.register_buffer("position", sincos_position_embedding(grid, grid, dim), persistent=False)
@@ -186,6 +195,8 @@ class DigitDiT2DModel(ModelMixin, AttentionMixin, ConfigMixin):
                 # The convolution's stride is its size, so it is a linear layer on patches: initialize it as one.
                 nn.init.xavier_uniform_(module.weight.flatten(1))
                 nn.init.zeros_(module.bias)
+        if self.class_in is not None:
+            nn.init.xavier_uniform_(self.class_in.weight.flatten(1))
         nn.init.normal_(self.condition_embedding.time_in.weight, std=0.02)
         nn.init.normal_(self.condition_embedding.time_out.weight, std=0.02)
         for module in self.modules():
@@ -234,7 +245,11 @@ class DigitDiT2DModel(ModelMixin, AttentionMixin, ConfigMixin):
             timestep, class_labels, sample.shape[0], sample, encoder_hidden_states, encoder_attention_mask
         )  # (B, D)
 
-        x = self.patch_in(sample).flatten(2).transpose(1, 2)  # (B, L, D)
+        x = self.patch_in(sample)  # (B, D, H / P, W / P)
+        images = None if self.class_images is None else self.class_images(class_labels, sample)
+        if images is not None and self.class_in is not None:
+            x = x + self.class_in(images)
+        x = x.flatten(2).transpose(1, 2)  # (B, L, D)
         x = x + self.position.to(x.dtype)
         for block in self.blocks:
             if torch.is_grad_enabled() and self.gradient_checkpointing:

@@ -139,3 +139,44 @@ class ConditionEmbedding(nn.Module):
                 f"class_labels: got shape {tuple(class_labels.shape)}, expected ({batch_size},): one id per image."
             )
         return condition + self.class_table(class_labels)  # (B, D)
+
+
+class ClassImages(nn.Module):
+    """A learned image for each class, which a denoiser sees beside the noisy one: where the ink of that class may be.
+
+    The vector of `ConditionEmbedding` is the same at every place. By it alone a small network is slow to learn what a
+    class looks like, and from much noise it draws a good digit of another one (benchmarks/README.md has what the images
+    are worth). The null class has none: its image is zero and stays so, as it is the padding of the table.
+
+    Args:
+        num_classes: number of classes; id `num_classes` is the null class.
+        channels: channels of an image.
+        size: its height and width in pixels.
+    """
+
+    def __init__(self, num_classes: int, channels: int, size: int):
+        super().__init__()
+        self.shape = (channels, size, size)
+        self.table = nn.Embedding(num_classes + 1, channels * size**2, padding_idx=num_classes)
+        nn.init.zeros_(self.table.weight)
+
+    def forward(self, class_labels: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor | None:
+        """Images (B, channels, H, W) of `class_labels` (B,), as large as `like` (B, C, H, W); None without labels."""
+        if class_labels is None:
+            return None
+        images = self.table(class_labels).unflatten(1, self.shape)
+        same = images.shape[-2:] == like.shape[-2:]
+        return images if same else F.interpolate(images, size=like.shape[-2:], mode="bilinear")
+
+
+def class_images(num_classes: int | None, channels: int | None, size: int) -> ClassImages | None:
+    """The `ClassImages` of a model, or None where `channels` is None.
+
+    Raises:
+        ValueError: images of classes for a model that knows none.
+    """
+    if channels is None:
+        return None
+    if num_classes is None:
+        raise ValueError(f"class_channels: got {channels} for a model with num_classes=None; make both None.")
+    return ClassImages(num_classes, channels, size)

@@ -18,12 +18,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from .attention import DigitAttention, text_condition
-from .embeddings import ConditionEmbedding, check_sizes
+from .embeddings import ConditionEmbedding, check_sizes, class_images
 
 # Constructor arguments that count something.
 COUNTS = (
-    *("sample_size", "in_channels", "out_channels", "num_classes", "cross_attention_dim", "patch_size"),
-    *("layers_per_block", "attention_head_dim", "norm_num_groups"),
+    *("sample_size", "in_channels", "out_channels", "num_classes", "class_channels", "cross_attention_dim"),
+    *("patch_size", "layers_per_block", "attention_head_dim", "norm_num_groups"),
 )
 
 
@@ -108,6 +108,7 @@ class DigitUNet2DModel(ModelMixin, AttentionMixin, ConfigMixin):
         in_channels, out_channels: channels of input and output; `out_channels = 2 * in_channels` adds a learned
             variance.
         num_classes: number of classes; id `num_classes` is the null class. None for a model without labels.
+        class_channels: channels of a learned image per class beside the noisy one, `ClassImages`; None without them.
         cross_attention_dim: width of the text tokens; None for a model without text.
         patch_size: pixels per side that are gathered into channels before the first convolution.
         block_out_channels: channels of each level, the finest first; every level halves the size.
@@ -123,7 +124,7 @@ class DigitUNet2DModel(ModelMixin, AttentionMixin, ConfigMixin):
 
     _supports_gradient_checkpointing = True
     _no_split_modules = ["UNetBlock"]
-    _skip_layerwise_casting_patterns = ["norm", "condition_embedding", "conv_in", "conv_out"]
+    _skip_layerwise_casting_patterns = ["norm", "condition_embedding", "class_", "conv_in", "conv_out"]
 
     @register_to_config
     def __init__(
@@ -132,6 +133,7 @@ class DigitUNet2DModel(ModelMixin, AttentionMixin, ConfigMixin):
         in_channels: int = 1,
         out_channels: int = 1,
         num_classes: int | None = 10,
+        class_channels: int | None = None,
         cross_attention_dim: int | None = None,
         patch_size: int = 2,
         block_out_channels: tuple[int, ...] = (48, 96),
@@ -146,6 +148,11 @@ class DigitUNet2DModel(ModelMixin, AttentionMixin, ConfigMixin):
         condition_dim = 4 * block_out_channels[0]
         self.condition_embedding = ConditionEmbedding(condition_dim, num_classes, cross_attention_dim)
         self.conv_in = nn.Conv2d(in_channels * patch_size**2, block_out_channels[0], 3, padding=1)
+        self.class_images = class_images(num_classes, class_channels, sample_size)
+        class_inputs = (class_channels or 0) * patch_size**2
+        self.class_in = (
+            nn.Conv2d(class_inputs, block_out_channels[0], 3, padding=1, bias=False) if class_inputs else None
+        )
 
         def block(channels_in: int, channels_out: int, attends: bool) -> UNetBlock:
             heads = channels_out // attention_head_dim if attends else None
@@ -262,6 +269,9 @@ class DigitUNet2DModel(ModelMixin, AttentionMixin, ConfigMixin):
         )  # (B, D)
 
         x = self.conv_in(F.pixel_unshuffle(sample, patch_size))
+        images = None if self.class_images is None else self.class_images(class_labels, sample)
+        if images is not None and self.class_in is not None:
+            x = x + self.class_in(F.pixel_unshuffle(images, patch_size))
         skips = [x]
         for level, blocks in enumerate(self.down_blocks):
             for block in cast(nn.ModuleList, blocks):

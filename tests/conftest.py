@@ -22,10 +22,18 @@ ROOT = Path(__file__).resolve().parent.parent
 # The models here are tiny: a second thread costs more than it brings.
 torch.set_num_threads(1)
 
+
+def with_images(options: dict) -> dict:
+    """Images of classes, where there are classes, as the recipes have them."""
+    return {"class_channels": None if options.get("num_classes", 10) is None else 1, **options}
+
+
 TINY = {
-    "UNet": lambda **k: DigitUNet2DModel(**{"block_out_channels": (16, 32), "attention_head_dim": 16, **k}),
+    "UNet": lambda **k: DigitUNet2DModel(
+        **{"block_out_channels": (16, 32), "attention_head_dim": 16, **with_images(k)},
+    ),
     "DiT": lambda **k: DigitDiT2DModel(
-        **{"num_layers": 2, "num_attention_heads": 2, "attention_head_dim": 16, "conv_kernel_size": 3, **k}
+        **{"num_layers": 2, "num_attention_heads": 2, "attention_head_dim": 16, "conv_kernel_size": 3, **with_images(k)}
     ),
 }
 
@@ -36,6 +44,9 @@ def randomize(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     with torch.no_grad():
         for p in model.parameters():
             p.copy_(torch.randn(p.shape, generator=generator) * (0.3 if p.dim() == 1 else p[0].numel() ** -0.5))
+        for layer in model.modules():
+            if isinstance(layer, torch.nn.Embedding) and layer.padding_idx is not None:
+                layer.weight[layer.padding_idx] = 0
     return model.eval()
 
 

@@ -11,14 +11,16 @@ from ..pipelines.loading import find_pipeline_folder
 
 # Where a class reaches a denoiser: a row of the table is added to the embedded noise level, as its bias is.
 _TABLE, _BIAS = "condition_embedding.class_table.weight", "condition_embedding.time_out.bias"
+_IMAGES = ("class_images.", "class_in.")  # and where it may reach it, too
 
 
 def start_from(model: DigitUNet2DModel | DigitDiT2DModel | TextDenoiser, name_or_path: str) -> None:
     """Give a fresh model the denoiser's weights of a saved pipeline.
 
     A denoiser of words starts from one of classes as what that is without a class: the null class's row moves into the
-    bias that it is added to, and the table goes. Layers that the pipeline's denoiser has not, such as those for words,
-    stay fresh, and so does a text encoder; fresh residual branches add nothing.
+    bias that it is added to, and the table goes; so do the images of classes, for the null class has none. Layers that
+    the pipeline's denoiser has not, such as those for words, stay fresh, and so does a text encoder; fresh residual
+    branches add nothing.
 
     Args:
         model: with fresh weights; those of its denoiser are replaced in place.
@@ -46,6 +48,7 @@ def start_from(model: DigitUNet2DModel | DigitDiT2DModel | TextDenoiser, name_or
     own = denoiser.state_dict()
     if _TABLE in weights and _TABLE not in own:
         weights[_BIAS] = weights[_BIAS] + weights.pop(_TABLE)[-1]
+        weights = {name: weight for name, weight in weights.items() if not name.startswith(_IMAGES)}
     strangers = [
         f"{name} {tuple(weight.shape)}"
         for name, weight in weights.items()

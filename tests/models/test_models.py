@@ -9,6 +9,8 @@ from text2digit.models.dit import NeighbourConv
 from text2digit.models.embeddings import sincos_position_embedding, timestep_embedding
 from text2digit.models.unet import UNetBlock
 
+from ..conftest import TINY, randomize
+
 BATCH = 3
 
 
@@ -92,6 +94,34 @@ def test_no_label_is_the_null_class(make_model):
     null = torch.full((BATCH,), model.config.num_classes)
     assert torch.equal(model(sample, timestep).sample, model(sample, timestep, null).sample)
     assert not torch.allclose(model(sample, timestep).sample, model(sample, timestep, labels.clamp(max=9)).sample)
+
+
+def test_the_image_of_a_class_reaches_that_class_alone_at_its_place(make_model):
+    """Catches the image of another class, rows taken for columns, and a null class that has learned one."""
+    model = make_model(class_channels=2)
+    sample, timestep, _ = inputs()
+    labels, null = torch.tensor([3, 4, 10]), model.config.num_classes
+    before = model(sample, timestep, labels).sample
+    seen = []
+    model.class_in.register_forward_hook(lambda layer, arguments, output: seen.append(output))
+    table = model.class_images.table.weight.detach().unflatten(1, (2, 28, 28))  # a view: writing to it is seen
+    table.zero_()
+    table[3, 1, 24:, :4] = 1.0  # below, on the left
+    after = model(sample, timestep, labels).sample
+    assert not torch.allclose(after[0], before[0], atol=1e-3)
+    places = seen[0][0].abs().sum(dim=0)
+    assert places[-1, 0] > 0 and places[: places.shape[0] // 2].sum() == 0 == places[:, places.shape[1] // 2 :].sum()
+    assert seen[0][1:].abs().sum() == 0
+
+    model(sample, timestep, torch.tensor([3, 3, null])).sample.square().mean().backward()
+    learns = model.class_images.table.weight.grad.abs().sum(dim=1) > 0
+    assert learns.nonzero().flatten().tolist() == [3]
+
+
+def test_images_of_classes_take_the_size_of_the_sample():
+    """Catches a literal size, which other sizes of a UNet would fail by."""
+    model = randomize(TINY["UNet"]())
+    assert model(torch.randn(2, 1, 32, 40), 5, torch.tensor([1, 2])).sample.shape == (2, 1, 32, 40)
 
 
 def test_timestep_may_be_a_number_or_a_tensor_of_any_kind(make_model):
@@ -226,6 +256,8 @@ def test_sharded_weights_load(make_model, tmp_path):
         ("DiT", {"patch_size": True}, "patch_size: got True"),
         ("DiT", {"conv_kernel_size": 2}, "conv_kernel_size: got 2, expected an odd number"),
         ("DiT", {"conv_kernel_size": 0}, "conv_kernel_size: got 0, expected a whole number"),
+        ("UNet", {"class_channels": 1, "num_classes": None}, "class_channels: got 1 for a model with num_classes=None"),
+        ("DiT", {"class_channels": 0}, "class_channels: got 0, expected a whole number"),
         ("UNet", {"layer_per_block": 2}, "Did you mean 'layers_per_block'"),
         ("Unet", {}, "expected one of UNet, DiT"),
     ],

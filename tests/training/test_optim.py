@@ -19,7 +19,8 @@ def test_each_parameter_has_one_role(model_type):
     model = TINY[model_type]()
     roles = parameter_roles(model)
     assert ids(p for role in roles.values() for p in role) == ids(model.parameters())
-    assert [id(p) for p in roles["table"]] == [id(model.condition_embedding.class_table.weight)]
+    tables = [model.condition_embedding.class_table.weight, model.class_images.table.weight]
+    assert ids(roles["table"]) == ids(tables)
     assert all(p.dim() == 1 for p in roles["vector"]) and all(p.dim() >= 2 for p in roles["matrix"])
     named = dict(model.named_parameters())
     outside = ["condition_embedding.time_in.weight"]

@@ -70,7 +70,8 @@ def test_weights_without_a_place_are_refused(model, message, folder):
 
 def test_a_resumed_run_goes_on_and_does_not_start_again(tmp_path, pipeline):
     """Catches a checkpoint that the weights which the run began with overwrite; and averages that began fresh."""
-    source = randomize(TINY["UNet"](sample_size=8, block_out_channels=(8, 16), attention_head_dim=8))
+    sizes = {"sample_size": 8, "block_out_channels": (8, 16), "attention_head_dim": 8, "class_channels": None}
+    source = randomize(TINY["UNet"](**sizes))
     type(pipeline)(source, pipeline.scheduler).save_pretrained(tmp_path / "source")
     whole, cut = (
         load_config("unet", [*TINY_RUN, f"training.output_dir={tmp_path / name}", f"{NAME}={tmp_path / 'source'}"])
