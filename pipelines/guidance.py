@@ -96,7 +96,7 @@ def scale_in_interval(guidance_scale: float, interval: tuple[float, float], prog
     Args:
         guidance_scale: what was asked for.
         interval: start and end as fractions of the steps, 0 <= start <= end <= 1.
-        progress: fraction of the steps that are done, in [0, 1).
+        progress: fraction of the steps from pure noise that are done, in [0, 1).
 
     Source: 2404.07724, equation 6, with steps in place of noise levels.
     """

@@ -89,8 +89,8 @@ class ClassConditionedDigitPipeline(ClassConditions, DigitPipeline):
                 of a dict that it returns replace the pipeline's.
             callback_on_step_end_tensor_inputs: which of "latents" and "model_output" it gets.
             guidance: "cfg", "cfg_rescale" or "cfg_zero" (`pipelines/guidance.py`).
-            guidance_interval: start and end of guidance as fractions of the steps, outside of which a scale above 1 is
-                off and costs one forward; None is the default saved with the weights.
+            guidance_interval: start and end of guidance as fractions of the steps from pure noise, outside of which a
+                scale above 1 is off and costs one forward; None is the default saved with the weights.
             weak_denoiser: autoguidance (2406.02507): a worse model of the same kind, such as an early checkpoint,
                 takes the place of "no condition".
 

@@ -294,7 +294,7 @@ class DigitPipeline(DiffusionPipeline):
 
         Args:
             latents: (B, C, H, W) noise, float32.
-            timesteps: the scheduler's grid.
+            timesteps: the scheduler's grid, or the end of it.
             cond, uncond: keyword tensors of the denoiser, (B, ...), the second for "no condition".
             guidance, generator, eta: as in the pipelines' `__call__`.
             callback_on_step_end: called as (pipeline, step, timestep, {name: tensor}); may return replacements.
@@ -307,9 +307,11 @@ class DigitPipeline(DiffusionPipeline):
         # FlowMatchEuler and FlowMatchHeun name no prediction type: a flow is all that they know.
         prediction_type = self.scheduler.config.get("prediction_type", "flow_prediction")
         step_arguments = self._step_arguments(generator, eta)
+        whole = len(self.scheduler.timesteps)
+        skipped = whole - len(timesteps)  # what a strength leaves out: an interval means noise levels
         with self.progress_bar(total=len(timesteps)) as progress:
             for i, t in enumerate(timesteps):
-                scale = scale_in_interval(self._guidance_scale, guidance.guidance_interval, i / len(timesteps))
+                scale = scale_in_interval(self._guidance_scale, guidance.guidance_interval, (skipped + i) / whole)
                 model_input = self.scheduler.scale_model_input(latents, t) if self._scales_input() else latents
                 model_output = self._predict(model_input, t, cond, uncond, guidance, scale)
                 if starts_with_zero(guidance.guidance, scale, i, prediction_type):

@@ -40,7 +40,7 @@ def test_the_card_holds_the_report_s_figures(name):
 
 @pytest.mark.parametrize("name", ["dit-mnist", "unet-mnist"])
 def test_the_card_holds_the_curve_over_steps(name):
-    """Catches a curve of other weights or another guidance than the one that is saved with these, and missing points.
+    """Catches a curve of other weights or another guidance than what is saved with these, and missing points.
 
     To measure anew: text2digit evaluate --model NAME --num 2000 --sweep-steps 1 2 4 6 8 10 20 50 --sweep-scheduler ddim
     dpm++ unipc --out pretrained/NAME/evaluation/steps; report.json and quality-steps.png are kept.
@@ -50,7 +50,8 @@ def test_the_card_holds_the_curve_over_steps(name):
     report = json.loads((steps / "report.json").read_text(encoding="utf-8"))
     index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     assert report["settings"]["model_sha256"] == weights_sha256(folder / "denoiser")
-    assert report["settings"]["guidance_scale"] == index["default_guidance_scale"]
+    for setting in ("guidance_scale", "guidance_interval"):
+        assert report["settings"][setting] == index[f"default_{setting}"]
     curve = report["sweeps"]["steps"]
     assert [entry["steps"] for entry in curve] == 3 * [1, 2, 4, 6, 8, 10, 20, 50]
     assert len({entry["scheduler"] for entry in curve}) == 3

@@ -11,7 +11,7 @@ from text2digit.pipelines.loading import find_pipeline_folder
 
 from .helpers import Spy
 
-CALL = {"num_inference_steps": 10, "generator": 0, "guidance_scale": 1.5}
+CALL = {"num_inference_steps": 10, "generator": 0, "guidance_scale": 1.5, "guidance_interval": (0.0, 1.0)}
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,14 @@ def test_only_a_part_of_the_steps_is_taken(unet, three):
     spy = Spy(pipe)
     pipe(image=three, class_labels=8, strength=0.35, **CALL)
     assert spy.batches == [2] * 3
+
+
+def test_an_interval_of_guidance_counts_the_steps_that_were_left_out(unet, three):
+    """Catches fractions of the steps that are taken, by which one interval would mean other levels of noise."""
+    pipe = made_of(unet, DigitImg2ImgPipeline)
+    spy = Spy(pipe)
+    pipe(image=three, class_labels=8, strength=0.4, **{**CALL, "guidance_interval": (0.0, 0.7)})
+    assert spy.batches == [2, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
