@@ -10,11 +10,11 @@ from text2digit.training.planning import flops_per_image
 from text2digit.training.prepare import build_run
 
 
-def dit_flops(width, layers, tokens, patch_pixels, mlp=4, frequencies=128):
+def dit_flops(width, layers, tokens, patch_pixels, class_channels=2, mlp=4, frequencies=128):
     """Two per multiplication, of linear layers, attention and two 3x3 convolutions: all that a DiT multiplies."""
     layers_of_block = 4 * width * width * tokens + 2 * mlp * width * width * tokens + 6 * width * width
     block = layers_of_block + 2 * width * tokens * tokens + 2 * 9 * width * tokens
-    outside = 2 * patch_pixels * width * tokens + 2 * width * width + frequencies * width + width * width
+    outside = (2 + class_channels) * patch_pixels * width * tokens + 3 * width * width + frequencies * width
     return 2 * (layers * block + outside)
 
 
