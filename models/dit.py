@@ -167,11 +167,8 @@ class DigitDiT2DModel(ModelMixin, AttentionMixin, ConfigMixin):
         grid = sample_size // patch_size
         self.patch_in = nn.Conv2d(in_channels, dim, patch_size, stride=patch_size)
         self.class_images = class_images(num_classes, class_channels, sample_size)
-        self.class_in = (
-            None
-            if class_channels is None
-            else nn.Conv2d(class_channels, dim, patch_size, stride=patch_size, bias=False)
-        )
+        shown = class_channels or 0
+        self.class_in = nn.Conv2d(shown, dim, patch_size, stride=patch_size, bias=False) if shown else None
         self.condition_embedding = ConditionEmbedding(dim, num_classes, cross_attention_dim)
         # Computed from the config, so not part of the weights.
         self.register_buffer("position", sincos_position_embedding(grid, grid, dim), persistent=False)
@@ -246,9 +243,8 @@ class DigitDiT2DModel(ModelMixin, AttentionMixin, ConfigMixin):
         )  # (B, D)
 
         x = self.patch_in(sample)  # (B, D, H / P, W / P)
-        images = None if self.class_images is None else self.class_images(class_labels, sample)
-        if images is not None and self.class_in is not None:
-            x = x + self.class_in(images)
+        if self.class_images is not None and self.class_in is not None:
+            x = x + self.class_in(self.class_images(class_labels, sample))
         x = x.flatten(2).transpose(1, 2)  # (B, L, D)
         x = x + self.position.to(x.dtype)
         for block in self.blocks:

@@ -160,10 +160,10 @@ class ClassImages(nn.Module):
         self.table = nn.Embedding(num_classes + 1, channels * size**2, padding_idx=num_classes)
         nn.init.zeros_(self.table.weight)
 
-    def forward(self, class_labels: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor | None:
-        """Images (B, channels, H, W) of `class_labels` (B,), as large as `like` (B, C, H, W); None without labels."""
+    def forward(self, class_labels: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
+        """Images (B, channels, H, W) of `class_labels` (B,), as large as `like` (B, C, H, W); None: no class."""
         if class_labels is None:
-            return None
+            return like.new_zeros(like.shape[0], self.shape[0], *like.shape[-2:])
         images = self.table(class_labels).unflatten(1, self.shape)
         same = images.shape[-2:] == like.shape[-2:]
         return images if same else F.interpolate(images, size=like.shape[-2:], mode="bilinear")

@@ -149,10 +149,8 @@ class DigitUNet2DModel(ModelMixin, AttentionMixin, ConfigMixin):
         self.condition_embedding = ConditionEmbedding(condition_dim, num_classes, cross_attention_dim)
         self.conv_in = nn.Conv2d(in_channels * patch_size**2, block_out_channels[0], 3, padding=1)
         self.class_images = class_images(num_classes, class_channels, sample_size)
-        class_inputs = (class_channels or 0) * patch_size**2
-        self.class_in = (
-            nn.Conv2d(class_inputs, block_out_channels[0], 3, padding=1, bias=False) if class_inputs else None
-        )
+        shown = (class_channels or 0) * patch_size**2
+        self.class_in = nn.Conv2d(shown, block_out_channels[0], 3, padding=1, bias=False) if shown else None
 
         def block(channels_in: int, channels_out: int, attends: bool) -> UNetBlock:
             heads = channels_out // attention_head_dim if attends else None
@@ -269,9 +267,8 @@ class DigitUNet2DModel(ModelMixin, AttentionMixin, ConfigMixin):
         )  # (B, D)
 
         x = self.conv_in(F.pixel_unshuffle(sample, patch_size))
-        images = None if self.class_images is None else self.class_images(class_labels, sample)
-        if images is not None and self.class_in is not None:
-            x = x + self.class_in(F.pixel_unshuffle(images, patch_size))
+        if self.class_images is not None and self.class_in is not None:
+            x = x + self.class_in(F.pixel_unshuffle(self.class_images(class_labels, sample), patch_size))
         skips = [x]
         for level, blocks in enumerate(self.down_blocks):
             for block in cast(nn.ModuleList, blocks):

@@ -24,13 +24,13 @@ torch.set_num_threads(1)
 
 
 def with_images(options: dict) -> dict:
-    """Images of classes, where there are classes, as the recipes have them."""
+    """Images of classes, where there are classes, as the DiT's recipe has them."""
     return {"class_channels": None if options.get("num_classes", 10) is None else 1, **options}
 
 
 TINY = {
     "UNet": lambda **k: DigitUNet2DModel(
-        **{"block_out_channels": (16, 32), "attention_head_dim": 16, **with_images(k)},
+        **{"block_out_channels": (16, 32), "attention_head_dim": 16, **with_images(k)}
     ),
     "DiT": lambda **k: DigitDiT2DModel(
         **{"num_layers": 2, "num_attention_heads": 2, "attention_head_dim": 16, "conv_kernel_size": 3, **with_images(k)}

@@ -11,7 +11,7 @@ from ..pipelines.loading import find_pipeline_folder
 
 # Where a class reaches a denoiser: a row of the table is added to the embedded noise level, as its bias is.
 _TABLE, _BIAS = "condition_embedding.class_table.weight", "condition_embedding.time_out.bias"
-_IMAGES = ("class_images.", "class_in.")  # and where it may reach it, too
+_IMAGES = ("class_images.", "class_in.")  # of classes; the null class has none
 
 
 def start_from(model: DigitUNet2DModel | DigitDiT2DModel | TextDenoiser, name_or_path: str) -> None:
