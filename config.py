@@ -199,7 +199,7 @@ class TrainingConfig:
         on_nonfinite: "stop" at a loss or gradient that is not finite, or "skip" that step and count it.
         resume: "auto" continues what `output_dir` holds, "never" starts over, anything else is a checkpoint's folder.
         mixed_precision: "no", "fp16" or "bf16"; None is what `accelerate launch` was told, or else "no".
-        allow_tf32: let CUDA multiply float32 matrices in TensorFloat-32.
+        allow_tf32: let CUDA multiply float32 matrices, and those of convolutions, in TensorFloat-32.
         compile: "on" for torch.compile, "off", or "auto": where it was measured to help (`training/prepare.py`).
         channels_last: keep images and convolutions in this memory format.
         num_inference_steps, guidance_scale, guidance_interval: of the previews, and saved with the weights as defaults.

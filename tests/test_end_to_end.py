@@ -84,4 +84,7 @@ def test_previews_leave_training_untouched(tmp_path):
         train(run)
         ends.append(torch.cat([p.flatten() for p in run.model.parameters()]))
         assert run.model.training
-    assert torch.equal(*ends)
+    if run.accelerator.device.type == "cpu":
+        assert torch.equal(*ends)
+    else:  # kernels on a card may add in another order each time
+        assert (ends[0] - ends[1]).norm() <= 1e-3 * ends[0].norm()

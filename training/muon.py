@@ -1,7 +1,7 @@
 """Muon: momentum whose every step is made orthogonal, for the matrices and the filters of a network's blocks."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import torch
@@ -12,35 +12,35 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalize(matrix: torch.Tensor, turns: int = 5) -> torch.Tensor:
-    """Bring all singular values of a matrix near 1 and keep its singular vectors, by Newton and Schulz's iteration.
+    """Bring all singular values of matrices near 1 and keep their singular vectors, by Newton and Schulz's iteration.
 
     Args:
-        matrix: (M, N), real.
+        matrix: (…, M, N), real.
         turns: iterations.
 
     Returns:
-        (M, N) float32. A matrix of zeros stays one.
+        (…, M, N) float32. A matrix of zeros stays one.
     """
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if tall else matrix).float()  # the smaller Gram matrix
-    x = x / x.norm().clamp(min=1e-7)
+    tall = matrix.shape[-2] > matrix.shape[-1]
+    x = (matrix.mT if tall else matrix).float()  # the smaller Gram matrix
+    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-7)
     x = turn_gram(x, turns) if matrix.device.type == "cpu" else turn_matrix(x, turns)
-    return x.T if tall else x
+    return x.mT if tall else x
 
 
 def turn_matrix(x: torch.Tensor, turns: int) -> torch.Tensor:
     """`turns` times (a + b G + c G^2) X with G = X X^T, in bfloat16, which is enough and which GPUs are fast at.
 
     Args:
-        x: (M, N) float32, of norm 1 at most.
+        x: (…, M, N) float32, of norm 1 at most.
 
     Returns:
-        (M, N) float32.
+        (…, M, N) float32.
     """
     a, b, c = COEFFICIENTS
     x = x.bfloat16()
     for _ in range(turns):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
     return x.float()
 
@@ -52,10 +52,10 @@ def turn_gram(x: torch.Tensor, turns: int) -> torch.Tensor:
     DiT half. It wants float32, as G has the squares of the singular values; CPUs only emulate bfloat16 anyway.
     """
     a, b, c = COEFFICIENTS
-    gram, product = x @ x.T, None
+    gram, product = x @ x.mT, None
     for turn in range(turns):
-        polynomial = torch.addmm(gram, gram, gram, beta=b, alpha=c)
-        polynomial.diagonal().add_(a)
+        polynomial = (gram @ gram).mul_(c).add_(gram, alpha=b)
+        polynomial.diagonal(dim1=-2, dim2=-1).add_(a)
         product = polynomial if product is None else polynomial @ product
         if turn < turns - 1:
             gram = polynomial @ gram @ polynomial
@@ -101,16 +101,27 @@ class Muon(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            together: dict[Hashable, list[torch.nn.Parameter]] = {}
             for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if not state:
-                    state["momentum_buffer"] = torch.zeros_like(p)
-                average = state["momentum_buffer"].lerp_(p.grad, 1 - group["momentum"])
-                direction = orthogonalize(p.grad.lerp(average, group["momentum"]).flatten(1))
-                rows, columns = direction.shape
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                # The entries of an orthogonal (M, N) matrix have root mean square 1 / sqrt(max(M, N)).
-                p.add_(direction.view_as(p), alpha=-group["lr"] * 0.2 * math.sqrt(max(rows, columns)))
+                if p.grad is not None:
+                    # A GPU waits for small kernels, so those of one shape share theirs; a CPU wants one in its cache.
+                    together.setdefault(id(p) if p.device.type == "cpu" else p.shape, []).append(p)
+            for alike in together.values():
+                self._update(alike, **group)
         return loss
+
+    def _update(self, alike: list[Any], lr: float, weight_decay: float, momentum: float, **_: Any) -> None:
+        """Move parameters of one shape, all by the same kernels."""
+        for p in alike:
+            if not self.state[p]:
+                self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        averages = [self.state[p]["momentum_buffer"] for p in alike]
+        gradients = [p.grad for p in alike]
+        torch._foreach_lerp_(averages, gradients, 1 - momentum)
+        matrices = [update.flatten(1) for update in torch._foreach_lerp(gradients, averages, momentum)]
+        directions = orthogonalize(torch.stack(matrices) if len(matrices) > 1 else matrices[0])
+        rows, columns = directions.shape[-2:]
+        torch._foreach_mul_(alike, 1 - lr * weight_decay)
+        # The entries of an orthogonal (M, N) matrix have root mean square 1 / sqrt(max(M, N)).
+        step_size = lr * 0.2 * math.sqrt(max(rows, columns))
+        torch._foreach_add_(alike, list(directions.view(-1, *alike[0].shape)), alpha=-step_size)

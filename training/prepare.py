@@ -188,6 +188,7 @@ def make_accelerator(config: RunConfig) -> Accelerator:
         raise ValueError("optim.optimizer: got 'muon' with mixed precision fp16; use bf16 or no, or adamw.")
     if accelerator.device.type == "cuda":
         torch.set_float32_matmul_precision("high" if t.allow_tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = t.allow_tf32  # torch lets convolutions have it unless it is told
     return accelerator
 
 

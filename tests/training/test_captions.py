@@ -104,7 +104,7 @@ def test_a_frozen_encoder_is_read_once_and_not_trained(text_config, tokenizer, t
     assert run.bare_model.config.cross_attention_dim == 8
     draw = draw_of(run)
     assert draw.text["encoder_hidden_states"].shape == (64, 32, 8)
-    errors = denoising_loss(run.model, run.scheduler, draw, torch.device("cpu"), run.config.objective)
+    errors = denoising_loss(run.model, run.scheduler, draw, run.accelerator.device, run.config.objective)
     assert errors.isfinite().all()
     monkeypatch.setattr(captions, "encode", None)  # a second reading would fail
     assert torch.equal(draw_of(run).text["encoder_hidden_states"], draw.text["encoder_hidden_states"])

@@ -114,6 +114,28 @@ def test_muon_is_torch_s():
     assert (ours - theirs).norm() < 0.02 * (ours - start).norm()
 
 
+@pytest.mark.parametrize("shape", [(24, 64), (64, 24), (8, 4, 3, 3)], ids=str)
+def test_parameters_that_move_together_move_as_they_would_alone(shape):
+    """As GPUs take them, by both ways to turn. Catches a norm over the whole stack, and a step that is handed to
+    another parameter than the gradient came from."""
+    torch.manual_seed(0)
+    starts, gradients = torch.randn(2, 3, *shape)
+    ends = []
+    for together in (True, False):
+        parameters = [nn.Parameter(start.clone()) for start in starts]
+        muon = Muon(parameters, lr=0.1)
+        for p, gradient in zip(parameters, gradients, strict=True):
+            p.grad = gradient.clone()
+        with torch.no_grad():
+            for alike in [parameters] if together else [[p] for p in parameters]:
+                muon._update(alike, **muon.defaults)
+        ends.append(torch.stack([p.detach() for p in parameters]))
+    assert torch.allclose(*ends, atol=1e-5)
+    x = gradients.flatten(2) / torch.linalg.matrix_norm(gradients.flatten(2), keepdim=True)
+    alone = torch.stack([turn_matrix(each, 5) for each in x])
+    assert (turn_matrix(x, 5) - alone).norm() < 1e-2 * alone.norm()
+
+
 def test_muon_takes_filters_as_matrices():
     """A 3x3 convolution steps as the matrix from (inputs x window) to outputs. Catches a flattening of the wrong
     side."""
