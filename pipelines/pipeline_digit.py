@@ -259,7 +259,6 @@ class DigitPipeline(DiffusionPipeline):
         guidance_scale: float,
     ) -> torch.Tensor:
         """The guided prediction, float32; two conditions in one forward, or one where the other has no say."""
-        sample = sample.to(self.denoiser.dtype)
         weak_denoiser = guidance.weak_denoiser
         combine = get_guidance_rule(guidance.guidance)
         if guidance_scale == 1:
@@ -309,11 +308,12 @@ class DigitPipeline(DiffusionPipeline):
         step_arguments = self._step_arguments(generator, eta)
         whole = len(self.scheduler.timesteps)
         skipped = whole - len(timesteps)  # what a strength leaves out: an interval means noise levels
+        dtype = self.denoiser.dtype  # diffusers finds it by a walk over the weights, half a millisecond
         with self.progress_bar(total=len(timesteps)) as progress:
             for i, t in enumerate(timesteps):
                 scale = scale_in_interval(self._guidance_scale, guidance.guidance_interval, (skipped + i) / whole)
                 model_input = self.scheduler.scale_model_input(latents, t) if self._scales_input() else latents
-                model_output = self._predict(model_input, t, cond, uncond, guidance, scale)
+                model_output = self._predict(model_input.to(dtype), t, cond, uncond, guidance, scale)
                 if starts_with_zero(guidance.guidance, scale, i, prediction_type):
                     model_output = torch.zeros_like(model_output)
                 latents = self.scheduler.step(model_output, t, latents, **step_arguments).prev_sample
