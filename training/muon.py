@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from .ema import placed_like, whole
+
 # Quintic of Jordan's Muon (kellerjordan.github.io/posts/muon): steep at zero, so five turns bring every singular value
 # into about [0.7, 1.2]; that they do not end at exactly 1 costs nothing in training.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -118,10 +120,12 @@ class Muon(torch.optim.Optimizer):
         averages = [self.state[p]["momentum_buffer"] for p in alike]
         gradients = [p.grad for p in alike]
         torch._foreach_lerp_(averages, gradients, 1 - momentum)
-        matrices = [update.flatten(1) for update in torch._foreach_lerp(gradients, averages, momentum)]
+        # Singular values are those of the whole matrix, of which FSDP leaves each process a few rows.
+        matrices = [whole(update).flatten(1) for update in torch._foreach_lerp(gradients, averages, momentum)]
         directions = orthogonalize(torch.stack(matrices) if len(matrices) > 1 else matrices[0])
         rows, columns = directions.shape[-2:]
+        steps = [placed_like(step, p) for step, p in zip(directions.view(-1, *alike[0].shape), alike, strict=True)]
         torch._foreach_mul_(alike, 1 - lr * weight_decay)
         # The entries of an orthogonal (M, N) matrix have root mean square 1 / sqrt(max(M, N)).
         step_size = lr * 0.2 * math.sqrt(max(rows, columns))
-        torch._foreach_add_(alike, list(directions.view(-1, *alike[0].shape)), alpha=-step_size)
+        torch._foreach_add_(alike, steps, alpha=-step_size)

@@ -93,9 +93,9 @@ def test_another_number_of_processes_goes_on(alone, tmp_path):
     assert_same_training(alone, folder)
 
 
-def run_fsdp(folder):
+def run_fsdp(folder, *overrides):
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(WORKER)]
-    command = [*launch, *TINY_RUN, "--output-dir", str(folder), *SAME]
+    command = [*launch, *TINY_RUN, "--output-dir", str(folder), *SAME, *overrides]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -110,6 +110,14 @@ def test_a_model_in_parts_goes_on_the_same(alone, tmp_path):
     shutil.rmtree(folder / "checkpoint-000012")
     assert "step 8 of 12" in run_fsdp(folder)
     assert_same_training(alone, folder)
+
+
+def test_muon_sees_whole_matrices(tiny_config, tmp_path):
+    """FSDP leaves each process some rows of a matrix. Catches those rows made orthogonal by themselves, which ended in
+    numbers that are not finite."""
+    whole = train(prepare_run(tiny_config("whole", *SAME, "optim.optimizer=muon")))
+    run_fsdp(tmp_path / "parts", "optim.optimizer=muon")
+    assert_same_training(whole, tmp_path / "parts")
 
 
 def test_deepspeed_is_refused_with_another_way(tiny_config, monkeypatch):
