@@ -72,6 +72,7 @@ _MUON = {**_FLOW, "optim.optimizer": "muon"}
 _NOISY = {**_MUON, "objective.timesteps": "logit_normal", "objective.logit_mean": "0.8"}
 # The best of the UNets that differ from the base in the objective and the optimizer alone.
 _BEST = {**_NOISY, "optim.lr": "4e-3"}
+_SAMPLE = {**_BEST, "scheduler.prediction_type": "sample"}
 _NEAR = {"model.conv_kernel_size": "3"}
 _FAST = {**_WIDE, **_NOISY, **_NEAR, "optim.lr": "8e-3"}
 VARIANTS: dict[str, dict[str, str | None]] = {
@@ -100,6 +101,7 @@ VARIANTS: dict[str, dict[str, str | None]] = {
     "DiT, 4 x 160, neighbours, Muon, noisy times, learning rate 4e-3": {**_WIDE, **_NOISY, **_NEAR, "optim.lr": "4e-3"},
     "DiT, 4 x 160, the same at 8e-3": {**_FAST},
     "DiT, 4 x 160, the same at 8e-3, an image for each class": {**_FAST, "model.class_channels": "1"},
+    "DiT, 4 x 160, the same at 8e-3, prediction of the sample": {**_FAST, "scheduler.prediction_type": "sample"},
     # Optimizer.
     "batch 32": {"training.batch_size": "32"},
     "batch 128": {"training.batch_size": "128"},
@@ -159,7 +161,9 @@ VARIANTS: dict[str, dict[str, str | None]] = {
     "best, two blocks a level": {**_BEST, "model.layers_per_block": "2"},
     "best, attention at both levels": {**_BEST, "model.attention_levels": "[true, true]"},
     "best, patches of 4": {**_BEST, "model.patch_size": "4", "model.block_out_channels": "[64, 96]"},
-    "best, prediction of the sample": {**_BEST, "scheduler.prediction_type": "sample"},
+    "best, prediction of the sample": {**_SAMPLE},
+    "best, prediction of the sample, an image for each class": {**_SAMPLE, "model.class_channels": "1"},
+    "best, prediction of the sample, less noisy times": {**_SAMPLE, "objective.logit_mean": "0.4"},
     "best, learning rate 8e-3": {**_BEST, "optim.lr": "8e-3"},
     "best, average half as long": {**_BEST, "optim.ema_sigma_rels": "[0.05, 0.1]"},
     "best, average twice as long": {**_BEST, "optim.ema_sigma_rels": "[0.2, 0.1]"},
