@@ -86,5 +86,5 @@ def test_previews_leave_training_untouched(tmp_path):
         assert run.model.training
     if run.accelerator.device.type == "cpu":
         assert torch.equal(*ends)
-    else:  # kernels on a card may add in another order each time
-        assert (ends[0] - ends[1]).norm() <= 1e-3 * ends[0].norm()
+    else:  # kernels on a card may add in another order each time; a run without dropout ends 1e-3 away
+        assert (ends[0] - ends[1]).norm() <= 2e-4 * ends[0].norm()

@@ -109,10 +109,10 @@ class Muon(torch.optim.Optimizer):
                     # A GPU waits for small kernels, so those of one shape share theirs; a CPU wants one in its cache.
                     together.setdefault(id(p) if p.device.type == "cpu" else p.shape, []).append(p)
             for alike in together.values():
-                self._update(alike, **group)
+                self._update(alike, group["lr"], group["weight_decay"], group["momentum"])
         return loss
 
-    def _update(self, alike: list[Any], lr: float, weight_decay: float, momentum: float, **_: Any) -> None:
+    def _update(self, alike: list[Any], lr: float, weight_decay: float, momentum: float) -> None:
         """Move parameters of one shape, all by the same kernels."""
         for p in alike:
             if not self.state[p]:

@@ -8,6 +8,7 @@ import os
 
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -21,6 +22,7 @@ from text2digit.training import prepare_run, train
 from text2digit.training.ema import EMA, power_decay
 from text2digit.training.objective import denoising_loss, draw_batch
 from text2digit.training.optim import make_optimizers
+from text2digit.training.prepare import make_accelerator
 
 from ..conftest import ROOT, TINY
 
@@ -165,6 +167,20 @@ def test_channels_last_changes_the_memory_and_not_the_run(tiny_config):
     for one, other in zip(saved_weights(plain), saved_weights(train(run)), strict=True):
         assert all(torch.allclose(one[name], other[name], atol=1e-5) for name in one)
         assert all(value.is_contiguous() for value in other.values())
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_tensorfloat_32_is_for_matrices_and_convolutions_alike(allowed, tiny_config, monkeypatch):
+    """Catches convolutions that keep what torch gives them, which is TensorFloat-32, though the config says no."""
+    monkeypatch.setattr(Accelerator, "device", property(lambda _: torch.device("cuda")))
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", not allowed)
+    before = torch.get_float32_matmul_precision()
+    try:
+        make_accelerator(tiny_config("run", f"training.allow_tf32={str(allowed).lower()}"))
+        assert torch.backends.cudnn.allow_tf32 == allowed
+        assert torch.get_float32_matmul_precision() == ("high" if allowed else "highest")
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
