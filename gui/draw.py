@@ -41,7 +41,7 @@ def draw_tab(desk: Desk) -> None:
 def _noise(desk: Desk) -> str:
     """What the page opens with: the very noise that its first digits are made of."""
     pipeline, names = desk.studio.pipeline(desk.studio.model), desk.studio.class_names(desk.studio.model)[:10]
-    noise = pipeline._draw_noise(len(names), make_generators(0, len(names)), None).cpu()
+    noise = pipeline._draw_noise(len(names), make_generators(0, len(names)), None, torch.device("cpu"))
     return tiles(list((noise / 2 + 0.5).clamp(0, 1)), names, desk.words("becomes_digit"), WIDE)
 
 

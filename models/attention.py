@@ -8,6 +8,8 @@ from diffusers.models.attention import AttentionModuleMixin
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 from torch import nn
 
+from .linear import DigitLinear
+
 
 class DigitAttnProcessor:
     """Runs the attention of one layer by `scaled_dot_product_attention`, or by the backend that was set on the model
@@ -68,10 +70,10 @@ class DigitAttention(nn.Module, AttentionModuleMixin):
         self.use_bias = True  # read by AttentionModuleMixin when it fuses the projections
         self.is_cross_attention = cross_attention_dim is not None
         source_dim = cross_attention_dim or dim
-        self.to_q = nn.Linear(dim, dim)
-        self.to_k = nn.Linear(source_dim, dim)
-        self.to_v = nn.Linear(source_dim, dim)
-        self.to_out = nn.Linear(dim, dim)
+        self.to_q = DigitLinear(dim, dim)
+        self.to_k = DigitLinear(source_dim, dim)
+        self.to_v = DigitLinear(source_dim, dim)
+        self.to_out = DigitLinear(dim, dim)
         self.processor = DigitAttnProcessor()
 
     def forward(

@@ -62,12 +62,13 @@ def interpolate(
         raise ValueError(f"count: got {count}, expected 2 or more: both ends.")
     steps = pipeline._check_call(num_inference_steps, output_type, ())
     ends = [_condition_of(pipeline, condition) for condition in (first, second)]
-    noises = [pipeline._draw_noise(1, make_generators(int(seed), 1), None) for seed in seeds]
+    device = pipeline._execution_device
+    noises = [pipeline._draw_noise(1, make_generators(int(seed), 1), None, device) for seed in seeds]
     images = []
     for i in range(count):
         fraction = i / (count - 1)
-        grid = pipeline._set_timesteps(steps, None)
-        latents = pipeline._prepare_latents(1, None, slerp(noises[0], noises[1], fraction))
+        grid = pipeline._set_timesteps(steps, None, device)
+        latents = pipeline._prepare_latents(1, None, slerp(noises[0], noises[1], fraction), device)
         latents = pipeline._denoise(latents, grid, ends[1], ends[0], Guidance(fraction), None, 0.0, None, ())
         images.append(pipeline._decode(latents, output_type)[0])
     pipeline.maybe_free_model_hooks()

@@ -108,12 +108,13 @@ class ClassConditionedDigitPipeline(ClassConditions, DigitPipeline):
         if num_images_per_prompt < 1:
             raise ValueError(f"num_images_per_prompt: got {num_images_per_prompt}, expected 1 or more.")
         ids = [i for i in self._label_ids(class_labels) for _ in range(num_images_per_prompt)]
-        cond, uncond = self._class_conditions(ids, self._execution_device)
+        device = self._execution_device
+        cond, uncond = self._class_conditions(ids, device)
 
         # 2. Make noise.
-        grid = self._set_timesteps(steps, timesteps)
+        grid = self._set_timesteps(steps, timesteps, device)
         generators = make_generators(generator, len(ids))
-        latents = self._prepare_latents(len(ids), generators, latents)
+        latents = self._prepare_latents(len(ids), generators, latents, device)
 
         # 3. Denoise, 4. decode.
         latents = self._denoise(

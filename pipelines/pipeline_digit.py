@@ -219,19 +219,26 @@ class DigitPipeline(DiffusionPipeline):
         interval = self.config.default_guidance_interval if guidance_interval is None else guidance_interval
         return Guidance(scale, guidance, interval, weak_denoiser)
 
-    def _set_timesteps(self, num_inference_steps: int, timesteps: Sequence[float] | None) -> torch.Tensor:
+    # The device is given, as a pipeline finds its own by walking over all modules, 0.4 ms each time.
+    def _set_timesteps(
+        self, num_inference_steps: int, timesteps: Sequence[float] | None, device: torch.device
+    ) -> torch.Tensor:
         if timesteps is None:
-            self.scheduler.set_timesteps(num_inference_steps, device=self._execution_device)
+            self.scheduler.set_timesteps(num_inference_steps, device=device)
         elif "timesteps" in inspect.signature(self.scheduler.set_timesteps).parameters:
-            self.scheduler.set_timesteps(timesteps=timesteps, device=self._execution_device)
+            self.scheduler.set_timesteps(timesteps=timesteps, device=device)
         else:
             raise ValueError(f"timesteps: {type(self.scheduler).__name__} takes no custom timesteps; pass None.")
         return self.scheduler.timesteps
 
     def _draw_noise(
-        self, batch_size: int, generator: torch.Generator | list[torch.Generator] | None, latents: torch.Tensor | None
+        self,
+        batch_size: int,
+        generator: torch.Generator | list[torch.Generator] | None,
+        latents: torch.Tensor | None,
+        device: torch.device,
     ) -> torch.Tensor:
-        """Noise of unit variance, or what is given in its place: float32 on the execution device."""
+        """Noise of unit variance, or what is given in its place: float32 on the device."""
         c = self.denoiser.config
         shape = (batch_size, c.in_channels, c.sample_size, c.sample_size)
         if latents is None:
@@ -239,15 +246,19 @@ class DigitPipeline(DiffusionPipeline):
             latents = randn_tensor(shape, generator=generator, device=_device_of(generator), dtype=torch.float32)
         elif latents.shape != shape:
             raise ValueError(f"latents: got shape {tuple(latents.shape)}, expected {shape}.")
-        return latents.to(self._execution_device, torch.float32)
+        return latents.to(device, torch.float32)
 
     def _prepare_latents(
-        self, batch_size: int, generator: torch.Generator | list[torch.Generator] | None, latents: torch.Tensor | None
+        self,
+        batch_size: int,
+        generator: torch.Generator | list[torch.Generator] | None,
+        latents: torch.Tensor | None,
+        device: torch.device,
     ) -> torch.Tensor:
         """Noise of the scheduler's initial scale."""
         # diffusers' flow schedulers name no initial scale: a flow starts at unit variance.
         scale = getattr(self.scheduler, "init_noise_sigma", 1.0)
-        return self._draw_noise(batch_size, generator, latents) * scale
+        return self._draw_noise(batch_size, generator, latents, device) * scale
 
     def _predict(
         self,

@@ -134,9 +134,9 @@ class DigitImg2ImgPipeline(ClassConditions, PromptConditions, DigitPipeline):
         mask = None if mask_image is None else self._encode_mask(mask_image, original)
 
         # 2. Add noise up to the level that the strength says.
-        grid = self._timesteps_from(steps, strength)
+        grid = self._timesteps_from(steps, strength, original.device)
         generators = make_generators(generator, count)
-        noise = self._draw_noise(count, generators, latents)
+        noise = self._draw_noise(count, generators, latents, original.device)
         result = original
         if len(grid):
             result = self._noised(original, noise, grid[0])
@@ -230,9 +230,9 @@ class DigitImg2ImgPipeline(ClassConditions, PromptConditions, DigitPipeline):
             )
         return mask.repeat_interleave(len(original) // len(mask), dim=0)
 
-    def _timesteps_from(self, steps: int, strength: float) -> torch.Tensor:
+    def _timesteps_from(self, steps: int, strength: float, device: torch.device) -> torch.Tensor:
         """The last `strength` of the grid, none for too few; the scheduler is told where it begins."""
-        grid = self._set_timesteps(steps, None)
+        grid = self._set_timesteps(steps, None, device)
         begin = (steps - int(steps * strength)) * getattr(self.scheduler, "order", 1)
         if hasattr(self.scheduler, "set_begin_index"):
             self.scheduler.set_begin_index(begin)

@@ -162,10 +162,11 @@ class TextConditionedDigitPipeline(PromptConditions, DigitPipeline):
         uncond = self._prompt_conditions(negatives, negative_prompt_embeds, negative_prompt_attention_mask, len(texts))
 
         # 3. Make noise: the pieces of a row one after the other from its generator.
-        grid = self._set_timesteps(steps, timesteps)
+        device = self._execution_device
+        grid = self._set_timesteps(steps, timesteps, device)
         if isinstance(generators, list):
             generators = [g for g, size in zip(generators, sizes, strict=True) for _ in range(size)]
-        latents = self._prepare_latents(len(texts), generators, latents)
+        latents = self._prepare_latents(len(texts), generators, latents, device)
 
         # 4. Denoise, 5. decode and compose.
         latents = self._denoise(
