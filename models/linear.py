@@ -11,8 +11,8 @@ from torch.nn import functional as F
 def _convolves_faster() -> bool:
     """Whether this CPU multiplies matrices of float32 faster when it is told that they are a convolution.
 
-    torch multiplies by MKL and convolves by oneDNN. Only the latter uses AVX-512 on a CPU that Intel did not make: on a
-    Zen 5, 215 against 450 GFLOP/s for the layers of a DiT (benchmarks/README.md).
+    torch multiplies by MKL and convolves by oneDNN, and of the two only the latter uses AVX-512 on AMD's CPUs: on an
+    EPYC 215 against 450 GFLOP/s for the layers of a DiT (CHANGELOG.md). Others were not measured.
     """
     cpuinfo = Path("/proc/cpuinfo")  # Linux; where Windows keeps it, `platform` knows
     cpu = cpuinfo.read_text() if cpuinfo.exists() else platform.processor()

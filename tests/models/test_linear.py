@@ -57,9 +57,8 @@ def test_tokens_that_lie_apart_in_memory_are_as_good(convolves):
     assert torch.allclose(layer(x), plain(x), atol=1e-6) and convolves == [1]
 
 
-def test_second_derivatives_and_maps_go_through(convolves):
-    """Catches an autograd function of one's own that torch.func cannot see through; guidance rules and losses of
-    research need it."""
+def test_second_derivatives_and_forward_mode_go_through(convolves):
+    """Catches an autograd function of one's own that torch.func cannot see through; losses of research need it."""
     layer, plain = both()
     results = []
     for each in (layer, plain):
@@ -77,12 +76,14 @@ def test_second_derivatives_and_maps_go_through(convolves):
     "x", [torch.randn(BATCH, IN), torch.randn(2, BATCH, TOKENS, IN), torch.randn(BATCH, TOKENS, IN).double()]
 )
 def test_other_tensors_are_left_to_torch(convolves, x):
+    """Catches a convolution of what is no (B, L, D), or of numbers for which it was not measured."""
     layer, plain = both()
     layer, plain = layer.to(x.dtype), plain.to(x.dtype)
     assert torch.equal(layer(x), plain(x)) and not convolves
 
 
 def test_it_can_be_forbidden_and_few_tokens_are_not_worth_it(convolves, monkeypatch):
+    """Catches torch's slow fallback for a convolution without oneDNN, and a digit at a time that becomes slower."""
     layer, plain = both()
     with torch.backends.mkldnn.flags(enabled=False):
         assert torch.equal(layer(tokens()), plain(tokens()))
@@ -98,8 +99,8 @@ def test_it_can_be_forbidden_and_few_tokens_are_not_worth_it(convolves, monkeypa
     ("vendor", "capability", "faster"),
     [("AuthenticAMD", "AVX512", True), ("AuthenticAMD", "AVX2", False), ("GenuineIntel", "AVX512", False)],
 )
-def test_it_is_for_cpus_that_mkl_does_not_know(monkeypatch, vendor, capability, faster):
-    """Catches a detour on Intel's CPUs, where MKL is the faster."""
+def test_it_is_for_the_cpus_where_it_was_measured(monkeypatch, vendor, capability, faster):
+    """Catches a detour on Intel's CPUs, whose AVX-512 MKL uses, and on those that have none."""
     monkeypatch.setattr(Path, "exists", lambda self: True)
     monkeypatch.setattr(Path, "read_text", lambda self: f"vendor_id\t: {vendor}\n")
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
