@@ -13,9 +13,11 @@ Everything is computed in float64 on the CPU.
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
+
+Sigma = TypeVar("Sigma", float, torch.Tensor)
 
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "exponential")
 NOISE_SCHEDULES = (*BETA_SCHEDULES, "flow")
@@ -114,6 +116,9 @@ class NoisePath(Protocol):
     def levels(self, timesteps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(alpha_t, sigma_t), float64, of timesteps of any shape, after `clean_timestep`."""
 
+    def level(self, timestep: float) -> tuple[float, float]:
+        """The same of one timestep, as numbers: samplers ask at every step, and small tensors are slow."""
+
     def timestep_at(self, log_snr: torch.Tensor) -> torch.Tensor:
         """Inverse of `log_snr(*levels(t))`; the nearest level where the path is a table."""
 
@@ -130,9 +135,14 @@ class TablePath:
         self.num_train_timesteps = len(betas)
         self.alphas_cumprod = torch.cumprod(1 - betas, dim=0)
         self.alpha, self.sigma = self.alphas_cumprod.sqrt(), (1 - self.alphas_cumprod).sqrt()
+        self._numbers = list(zip(self.alpha.tolist(), self.sigma.tolist(), strict=True))
 
     def levels(self, timesteps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.alpha[timesteps.long()], self.sigma[timesteps.long()]
+        places = timesteps.long()
+        return self.alpha[places], self.sigma[places]
+
+    def level(self, timestep: float) -> tuple[float, float]:
+        return self._numbers[int(timestep)]
 
     def timestep_at(self, log_snr: torch.Tensor) -> torch.Tensor:
         # Through alpha_t, because the log-SNR of a last level that is pure noise is infinite. alpha descends with t.
@@ -153,14 +163,20 @@ class FlowPath:
         self.num_train_timesteps = num_train_timesteps
 
     def levels(self, timesteps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        sigma = timesteps.double() / self.num_train_timesteps
-        return 1 - sigma, sigma
+        return _flow_level(timesteps.double() / self.num_train_timesteps)
+
+    def level(self, timestep: float) -> tuple[float, float]:
+        return _flow_level(timestep / self.num_train_timesteps)
 
     def timestep_at(self, log_snr: torch.Tensor) -> torch.Tensor:
         return torch.sigmoid(-log_snr.double() / 2) * self.num_train_timesteps
 
     def timesteps_of(self, time: torch.Tensor) -> torch.Tensor:
         return time * self.num_train_timesteps
+
+
+def _flow_level(sigma_t: Sigma) -> tuple[Sigma, Sigma]:
+    return 1 - sigma_t, sigma_t
 
 
 def make_path(

@@ -85,7 +85,7 @@ class DDIMScheduler(DiscreteScheduler):
             raise ValueError("step: pass either generator or variance_noise, not both.")
         t, s = float(timestep), self.previous_timestep(timestep)
         (alpha_t, sigma_t), (alpha_s, sigma_s) = self._level(t), self._level(s)
-        x_0, noise = self._split_prediction(model_output, sample, t)
+        x_0, noise = self._split_prediction(model_output, sample, alpha_t, sigma_t)
         if use_clipped_model_output:
             noise = (sample - alpha_t * x_0) / sigma_t
 

@@ -73,7 +73,7 @@ class DDPMScheduler(DiscreteScheduler):
         learned = None
         if self.config.variance_type.startswith("learned"):
             model_output, learned = model_output.split(sample.shape[1], dim=1)
-        x_0, _ = self._split_prediction(model_output, sample, t)
+        x_0, _ = self._split_prediction(model_output, sample, alpha_t, sigma_t)
 
         alpha_ts, variance_ts = transition((alpha_t, sigma_t), (alpha_s, sigma_s))
         # Posterior mean (equation 7): how much of x_0 and of x_t.

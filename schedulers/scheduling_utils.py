@@ -103,35 +103,33 @@ class DiscreteScheduler(SchedulerMixin, ConfigMixin):
         Raises:
             ValueError: a timestep that is not on the grid.
         """
-        place = (self.timesteps == float(timestep)).nonzero()
-        if len(place) == 0:
+        grid, t = self.timesteps.tolist(), float(timestep)
+        if t not in grid:
             raise ValueError(
-                f"timestep: got {float(timestep):g}, which is not on the grid of {len(self.timesteps)} timesteps that "
-                "set_timesteps made; pass one of scheduler.timesteps."
+                f"timestep: got {t:g}, which is not on the grid of {len(grid)} timesteps that set_timesteps made; pass "
+                "one of scheduler.timesteps."
             )
-        following = int(place[0]) + 1
-        return self.timesteps[following].item() if following < len(self.timesteps) else self.path.clean_timestep
+        following = grid.index(t) + 1
+        return grid[following] if following < len(grid) else self.path.clean_timestep
 
     def _level(self, timestep: float) -> tuple[float, float]:
         """(alpha_t, sigma_t)."""
         if timestep <= self.path.clean_timestep:
             return 1.0, 0.0
-        alpha_t, sigma_t = self.path.levels(torch.tensor(timestep, dtype=torch.float64))
-        return float(alpha_t), float(sigma_t)
+        return self.path.level(timestep)
 
     def scale_model_input(self, sample: torch.Tensor, timestep: int | torch.Tensor | None = None) -> torch.Tensor:
         """Return `sample`: variance-preserving samples need no scaling. Here for schedulers to be exchangeable."""
         return sample
 
     def _split_prediction(
-        self, model_output: torch.Tensor, sample: torch.Tensor, timestep: float
+        self, model_output: torch.Tensor, sample: torch.Tensor, alpha_t: float, sigma_t: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Predicted x_0, thresholded or clipped as the config says, and predicted noise."""
-        alpha_t, sigma_t = self._level(timestep)
         if alpha_t == 0 and self.config.prediction_type == "epsilon":
             raise ValueError(
-                f"prediction_type: got 'epsilon' at timestep {timestep:g}, which is pure noise, where the noise says "
-                "nothing about x_0; use v_prediction, or a schedule without zero terminal SNR."
+                "prediction_type: got 'epsilon' at a timestep of pure noise, where the noise says nothing about x_0; "
+                "use v_prediction, or a schedule without zero terminal SNR."
             )
         x_0, noise = split_prediction(self.config.prediction_type, model_output, sample, alpha_t, sigma_t)
         if self.config.thresholding:

@@ -88,6 +88,17 @@ def test_a_path_s_ends_are_what_its_docstring_says(schedule, rescaled):
         assert (alpha[-1] == 0) == rescaled
 
 
+@pytest.mark.parametrize("schedule", ["linear", "flow"])
+def test_a_level_in_numbers_is_that_in_tensors(schedule):
+    """Catches a table of numbers that is shifted by one, or in float32, beside the tensors that training reads."""
+    path = make_path(schedule, 1000, 0.0001, 0.02, None, True)
+    timesteps = torch.arange(path.clean_timestep + 1, path.clean_timestep + 1001)
+    alpha, sigma = path.levels(timesteps)
+    assert [path.level(t) for t in timesteps.double().tolist()] == list(
+        zip(alpha.tolist(), sigma.tolist(), strict=True)
+    )
+
+
 def test_timesteps_are_found_by_their_log_snr():
     """Catches a shifted index, and a flow whose inverse forgets the factor 2 of the logarithm."""
     for path in (TablePath(COSINE), TablePath(rescale_zero_terminal_snr(COSINE))):
