@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 
 import torch
 
-Sigma = TypeVar("Sigma", float, torch.Tensor)
+Timestep = TypeVar("Timestep", float, torch.Tensor)
 
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "exponential")
 NOISE_SCHEDULES = (*BETA_SCHEDULES, "flow")
@@ -163,20 +163,17 @@ class FlowPath:
         self.num_train_timesteps = num_train_timesteps
 
     def levels(self, timesteps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return _flow_level(timesteps.double() / self.num_train_timesteps)
+        return self.level(timesteps.double())
 
-    def level(self, timestep: float) -> tuple[float, float]:
-        return _flow_level(timestep / self.num_train_timesteps)
+    def level(self, timestep: Timestep) -> tuple[Timestep, Timestep]:
+        sigma = timestep / self.num_train_timesteps
+        return 1 - sigma, sigma
 
     def timestep_at(self, log_snr: torch.Tensor) -> torch.Tensor:
         return torch.sigmoid(-log_snr.double() / 2) * self.num_train_timesteps
 
     def timesteps_of(self, time: torch.Tensor) -> torch.Tensor:
         return time * self.num_train_timesteps
-
-
-def _flow_level(sigma_t: Sigma) -> tuple[Sigma, Sigma]:
-    return 1 - sigma_t, sigma_t
 
 
 def make_path(
