@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         DigitPipeline,
         TextConditionedDigitPipeline,
     )
-    from .schedulers import DDIMScheduler, DDPMScheduler
+    from .schedulers import DDIMScheduler, DDPMScheduler, UniPCMultistepScheduler
 
 __version__ = "0.1.0"
 
@@ -34,6 +34,7 @@ _HOMES = {
     "DigitPipeline": ".pipelines",
     "DigitUNet2DModel": ".models",
     "TextConditionedDigitPipeline": ".pipelines",
+    "UniPCMultistepScheduler": ".schedulers",
 }
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "DigitPipeline",
     "DigitUNet2DModel",
     "TextConditionedDigitPipeline",
+    "UniPCMultistepScheduler",
 ]
 
 

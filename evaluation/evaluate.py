@@ -117,6 +117,12 @@ def class_name(scheduler: Any) -> str:
     return f"{type(scheduler).__module__.split('.')[0]}.{type(scheduler).__name__}"
 
 
+def spacing(scheduler: Any) -> str | None:
+    """Which timesteps it visits, by name."""
+    name: str | None = scheduler.config.get("timestep_spacing")
+    return name
+
+
 def with_scheduler(pipeline: Any, name: str) -> Any:
     """Another pipeline around the same model."""
     other = type(pipeline).from_pipe(pipeline, scheduler=make_scheduler(name, pipeline.scheduler.config))
@@ -140,6 +146,7 @@ def load_model(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
         "model": arguments.model,
         "model_sha256": weights_sha256(folder / "denoiser"),
         "scheduler": class_name(pipeline.scheduler),
+        "timestep_spacing": spacing(pipeline.scheduler),
         "steps": arguments.steps or config.default_num_inference_steps,
         "guidance_scale": config.default_guidance_scale if scale is None else scale,
         "guidance_interval": list(config.default_guidance_interval if interval is None else interval),
@@ -181,7 +188,8 @@ def measure_model(arguments: argparse.Namespace, judge: Judge) -> Measured:
     for name, swept, choice in changed:
         images = draw(swept, inputs[seeds[0]], seeds[0], **choice)
         found = judge.score(images, labels, pixels=False).figures
-        entry = {"scheduler": class_name(swept.scheduler), **choice, **found}
+        by = {"scheduler": class_name(swept.scheduler), "timestep_spacing": spacing(swept.scheduler)}
+        entry = {**by, **choice, **found}
         measured.sweeps.setdefault(name, []).append(entry)
     if real is not None:
         measured.numerals = judge.score(draw(pipeline, numerals, seeds[0], **usual), labels)

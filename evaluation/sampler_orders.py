@@ -16,7 +16,7 @@ import diffusers
 import numpy as np
 import torch
 
-from ..schedulers import DDIMScheduler
+from ..schedulers import DDIMScheduler, UniPCMultistepScheduler
 from .oracle import level_at, one_gaussian, three_gaussians, trajectory
 
 # Error is measured half way: near clean data the levels lie far apart in log-SNR however many steps there are, because
@@ -27,6 +27,7 @@ GRIDS = {
     "leading": "the bottom of each interval; diffusers' default",
     "trailing": "the top of each interval; ours",
     "linspace": "both ends",
+    "beta": "the top of each interval, denser at both ends",
     "quadratic": "denser where it is clean",
     "exponential": "much denser where it is clean",
     "log_snr": "even in log-SNR",
@@ -64,6 +65,9 @@ SAMPLERS = (
     Sampler("DDIM, trailing", DDIMScheduler, {**VP, "clip_sample": False, "timestep_spacing": "trailing"}),
     Sampler("DDIM, log-SNR", DDIMScheduler, {**VP, "clip_sample": False, "timestep_spacing": "log_snr"}),
     Sampler("DDIM on a flow", DDIMScheduler, {**FLOW, "clip_sample": False}),
+    Sampler("UniPC, order 2 and corrector", UniPCMultistepScheduler, ALL_ORDERS, 3.0, 0.25),
+    # It begins with pure noise, infinitely far away, from where the first step is of first order.
+    Sampler("UniPC on a flow", UniPCMultistepScheduler, {**FLOW, "lower_order_final": False}, 2.0, 0.4),
     Sampler("diffusers DDIM, leading", diffusers.DDIMScheduler, {**LEADING, "clip_sample": False}),
     Sampler("diffusers Euler", diffusers.EulerDiscreteScheduler, VP),
     Sampler("diffusers FlowMatchEuler", diffusers.FlowMatchEulerDiscreteScheduler),

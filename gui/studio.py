@@ -16,15 +16,13 @@ import torch
 from ..data.datasets import DIGIT_NAMES
 from ..evaluation.classifier import DigitClassifier, load_classifier
 from ..pipelines import DigitPipeline, TextConditionedDigitPipeline
+from ..pipelines.grids import known_spacings
 from ..pipelines.loading import shipped_names
 from ..pipelines.samplers import SCHEDULERS, make_scheduler
 from ..schedulers.noise import NoisePath
-from ..schedulers.spacing import TIMESTEP_SPACINGS
 
 # The model's own scheduler, or the spacing that a scheduler has anyway.
 OWN = "own"
-# diffusers' schedulers know the first three of our spacings; Heun starts right with the first alone (samplers.py).
-DIFFUSERS_SPACINGS = ("leading", "trailing", "linspace")
 # One visitor's call holds up everyone behind it: images times steps, about half a minute on two slow cores.
 MOST_IMAGES, MOST_WORK = 100, 20_000
 
@@ -151,16 +149,14 @@ class Studio:
     def own_scheduler(self, model: str) -> str:
         """Short name of a model's own scheduler, or its class where it has none."""
         name = type(self.pipeline(model).scheduler).__name__
-        ours = {"DDIMScheduler": "ddim", "DDPMScheduler": "ddpm"}
-        return ours.get(name) or {known: short for short, known in SCHEDULERS.items()}.get(name, name)
+        return {known: short for short, known in SCHEDULERS.items()}.get(name, name)
 
     def spacings(self, model: str, scheduler: str) -> list[str]:
-        """Spacings that a scheduler knows; none where it has no choice."""
+        """Spacings that a scheduler follows; none where it has no choice."""
+        own = self.pipeline(model).scheduler
         name = self.own_scheduler(model) if scheduler == OWN else scheduler
-        if name in ("ddim", "ddpm"):
-            return list(TIMESTEP_SPACINGS)
-        known = "timestep_spacing" in make_scheduler(name, self.pipeline(model).scheduler.config).config
-        return list(DIFFUSERS_SPACINGS[:1] if name == "heun" else DIFFUSERS_SPACINGS) if known else []
+        known = known_spacings(own if scheduler == OWN else make_scheduler(name, own.config))
+        return ["leading"] if name == "heun" else list(known)  # Heun starts right with this alone (samplers.py)
 
     def path(self, model: str) -> NoisePath:
         """alpha_t and sigma_t of the levels that a model was trained on."""

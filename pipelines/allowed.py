@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ..models import DigitDiT2DModel, DigitUNet2DModel
-from ..schedulers import DDIMScheduler, DDPMScheduler
+from ..schedulers import DDIMScheduler, DDPMScheduler, UniPCMultistepScheduler
 
 OWN_CLASSES: dict[str, type] = {
-    c.__name__: c for c in (DigitUNet2DModel, DigitDiT2DModel, DDIMScheduler, DDPMScheduler)
+    c.__name__: c for c in (DigitUNet2DModel, DigitDiT2DModel, DDIMScheduler, DDPMScheduler, UniPCMultistepScheduler)
 }
 # What reads text. None of these runs code that comes with the weights.
 TRANSFORMERS_CLASSES = (

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from .grids import set_timesteps
 from .pipeline_digit import Conditions, Guidance, make_generators
 from .pipeline_text_conditioned import TextConditionedDigitPipeline
 
@@ -67,7 +68,7 @@ def interpolate(
     images = []
     for i in range(count):
         fraction = i / (count - 1)
-        grid = pipeline._set_timesteps(steps, None, device)
+        grid = set_timesteps(pipeline.scheduler, steps, None, device)
         latents = pipeline._prepare_latents(1, None, slerp(noises[0], noises[1], fraction), device)
         latents = pipeline._denoise(latents, grid, ends[1], ends[0], Guidance(fraction), None, 0.0, None, ())
         images.append(pipeline._decode(latents, output_type)[0])

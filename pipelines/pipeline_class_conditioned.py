@@ -10,6 +10,7 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 from ..models import DigitDiT2DModel, DigitUNet2DModel
 from .conditions import ClassConditions, Labels, names_by_id
+from .grids import set_timesteps
 from .pipeline_digit import DigitPipeline, Seeds, make_generators
 
 
@@ -112,7 +113,7 @@ class ClassConditionedDigitPipeline(ClassConditions, DigitPipeline):
         cond, uncond = self._class_conditions(ids, device)
 
         # 2. Make noise.
-        grid = self._set_timesteps(steps, timesteps, device)
+        grid = set_timesteps(self.scheduler, steps, timesteps, device)
         generators = make_generators(generator, len(ids))
         latents = self._prepare_latents(len(ids), generators, latents, device)
 

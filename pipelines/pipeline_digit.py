@@ -219,18 +219,6 @@ class DigitPipeline(DiffusionPipeline):
         interval = self.config.default_guidance_interval if guidance_interval is None else guidance_interval
         return Guidance(scale, guidance, interval, weak_denoiser)
 
-    # The device is given, as a pipeline finds its own by walking over all modules, 0.4 ms each time.
-    def _set_timesteps(
-        self, num_inference_steps: int, timesteps: Sequence[float] | None, device: torch.device
-    ) -> torch.Tensor:
-        if timesteps is None:
-            self.scheduler.set_timesteps(num_inference_steps, device=device)
-        elif "timesteps" in inspect.signature(self.scheduler.set_timesteps).parameters:
-            self.scheduler.set_timesteps(timesteps=timesteps, device=device)
-        else:
-            raise ValueError(f"timesteps: {type(self.scheduler).__name__} takes no custom timesteps; pass None.")
-        return self.scheduler.timesteps
-
     def _draw_noise(
         self,
         batch_size: int,

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..models import DigitDiT2DModel, DigitUNet2DModel
 from .conditions import ClassConditions, Labels, PromptConditions, names_by_id
+from .grids import set_timesteps
 from .pipeline_digit import Conditions, DigitPipeline, Seeds, make_generators
 
 StepCallback = Callable[..., dict | None]
@@ -232,7 +233,7 @@ class DigitImg2ImgPipeline(ClassConditions, PromptConditions, DigitPipeline):
 
     def _timesteps_from(self, steps: int, strength: float, device: torch.device) -> torch.Tensor:
         """The last `strength` of the grid, none for too few; the scheduler is told where it begins."""
-        grid = self._set_timesteps(steps, None, device)
+        grid = set_timesteps(self.scheduler, steps, None, device)
         begin = (steps - int(steps * strength)) * getattr(self.scheduler, "order", 1)
         if hasattr(self.scheduler, "set_begin_index"):
             self.scheduler.set_begin_index(begin)

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..models import DigitDiT2DModel, DigitUNet2DModel
 from .conditions import PromptConditions, texts_of_row
+from .grids import set_timesteps
 from .pipeline_digit import DigitPipeline, Seeds, make_generators
 from .rows import compose_row
 
@@ -163,7 +164,7 @@ class TextConditionedDigitPipeline(PromptConditions, DigitPipeline):
 
         # 3. Make noise: the pieces of a row one after the other from its generator.
         device = self._execution_device
-        grid = self._set_timesteps(steps, timesteps, device)
+        grid = set_timesteps(self.scheduler, steps, timesteps, device)
         if isinstance(generators, list):
             generators = [g for g, size in zip(generators, sizes, strict=True) for _ in range(size)]
         latents = self._prepare_latents(len(texts), generators, latents, device)

@@ -1,6 +1,7 @@
-"""Noise levels, prediction types and the two samplers of the papers; imports nothing of the package."""
+"""Noise levels, prediction types and three samplers of the papers; imports nothing of the package."""
 
 from .scheduling_ddim import DDIMScheduler
 from .scheduling_ddpm import DDPMScheduler
+from .scheduling_unipc import UniPCMultistepScheduler
 
-__all__ = ["DDIMScheduler", "DDPMScheduler"]
+__all__ = ["DDIMScheduler", "DDPMScheduler", "UniPCMultistepScheduler"]

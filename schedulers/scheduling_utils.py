@@ -1,4 +1,4 @@
-"""What DDPM and DDIM share: the table of levels, the grid of timesteps, and the reading of a prediction."""
+"""What our schedulers share: the table of levels, the grid of timesteps, and the reading of a prediction."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,8 +15,8 @@ from .spacing import TIMESTEP_SPACINGS, check_timesteps, make_timesteps
 class DiscreteScheduler(SchedulerMixin, ConfigMixin):
     """A noise path of T levels and a descending grid on it.
 
-    `step` of a subclass finds the current and the next level on the grid that `set_timesteps` made, and keeps no state
-    between calls. Until `set_timesteps` is called the grid is every level.
+    `step` of a subclass finds the current and the next level on the grid that `set_timesteps` made; DDPM and DDIM keep
+    no state between calls. Until `set_timesteps` is called the grid is every level.
 
     Attributes:
         path: alpha_t and sigma_t of every timestep, float64 (`noise.NoisePath`).
@@ -29,6 +29,7 @@ class DiscreteScheduler(SchedulerMixin, ConfigMixin):
 
     order = 1
     init_noise_sigma = 1.0
+    _clips = True  # whether the class knows `clip_sample`, which the config of another one may bring along
     # diffusers' schedulers that read the same betas: any of them may replace ours by from_config.
     _compatibles = [e.name for e in KarrasDiffusionSchedulers]
 
@@ -134,7 +135,7 @@ class DiscreteScheduler(SchedulerMixin, ConfigMixin):
         x_0, noise = split_prediction(self.config.prediction_type, model_output, sample, alpha_t, sigma_t)
         if self.config.thresholding:
             x_0 = dynamic_threshold(x_0, self.config.dynamic_thresholding_ratio, self.config.sample_max_value)
-        elif self.config.clip_sample:
+        elif self._clips and self.config.clip_sample:
             x_0 = x_0.clamp(-self.config.clip_sample_range, self.config.clip_sample_range)
         return x_0, noise
 

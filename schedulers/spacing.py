@@ -9,7 +9,12 @@ from collections.abc import Sequence
 
 import torch
 
-TIMESTEP_SPACINGS = ("leading", "trailing", "linspace", "quadratic", "exponential", "log_snr")
+# diffusers' schedulers know the first three.
+DIFFUSERS_SPACINGS = ("leading", "trailing", "linspace")
+TIMESTEP_SPACINGS = (*DIFFUSERS_SPACINGS, "beta", "quadratic", "exponential", "log_snr")
+
+# Of "beta": the best of those tried with `dit-mnist` (CHANGELOG). 2407.12173 has 0.6 and 0.6.
+BETA_PARAMETERS = (0.7, 0.6)
 
 
 def make_timesteps(
@@ -23,9 +28,10 @@ def make_timesteps(
 
     Args:
         spacing: "leading" starts at the bottom of each interval (and so below pure noise), "trailing" at the top,
-            "linspace" has both ends (2305.08891, table 2). The others have both ends too, and are even in the root of
-            the place ("quadratic", 2010.02502, appendix D.2), in its logarithm ("exponential"), or in the log-SNR
-            ("log_snr", 2206.00927, section 3.4).
+            "linspace" has both ends (2305.08891, table 2). "beta" is "trailing" that is denser at both ends: even
+            quantiles of a Beta distribution (2407.12173) in place of a uniform one. The others have both ends, and are
+            even in the root of the place ("quadratic", 2010.02502, appendix D.2), in its logarithm ("exponential"), or
+            in the log-SNR ("log_snr", 2206.00927, section 3.4).
         num_inference_steps: n, from 1 to T. One step starts from the noisiest level, save with "leading".
         num_train_timesteps: T.
         steps_offset: added to a "leading" grid, as far as it stays below T.
@@ -49,6 +55,8 @@ def make_timesteps(
     if spacing == "linspace":
         # A single step starts from pure noise: linspace(last, 0, 1) is [last].
         return torch.linspace(last, 0, n, dtype=torch.float64).round().long()
+    if spacing == "beta":
+        return _distinct(num_train_timesteps * _beta_quantiles(1 - ascending / n, *BETA_PARAMETERS) - 1, last)
     if spacing == "quadratic":
         return _distinct(torch.linspace(math.sqrt(last), 0, n, dtype=torch.float64) ** 2, last)
     if spacing == "exponential":
@@ -68,17 +76,32 @@ def _even_in_log_snr(snr: torch.Tensor, n: int) -> torch.Tensor:
         return torch.tensor([len(snr) - 1.0])
     noisiest = len(snr) - 1 if snr[-1].isfinite() else len(snr) - 2
     wanted = torch.linspace(float(snr[noisiest]), float(snr[0]), n, dtype=torch.float64)
-    # Linear interpolation on the ascending table; `above` is the first level noisier than what is wanted.
-    above = torch.searchsorted(-snr[: noisiest + 1].contiguous(), -wanted).clamp(min=1)
-    left, right = snr[above - 1], snr[above]
-    places = above - 1 + ((left - wanted) / (left - right)).clamp(0, 1)
+    places = _places_in(-snr[: noisiest + 1], -wanted)
     places[0] = len(snr) - 1
     return places
 
 
+def _beta_quantiles(shares: torch.Tensor, a: float, b: float) -> torch.Tensor:
+    """x below which Beta(a, b) has these shares, to 1e-4, for a and b of 1/2 and more.
+
+    With x = sin^2(angle) the density has no poles at the ends: sin(angle)^(2a - 1) cos(angle)^(2b - 1).
+    """
+    angles = torch.linspace(0, math.pi / 2, 10_001, dtype=torch.float64)
+    density = angles.sin() ** (2 * a - 1) * angles.cos().clamp(min=0) ** (2 * b - 1)
+    below = torch.cat([torch.zeros(1, dtype=torch.float64), torch.cumulative_trapezoid(density)])
+    return (_places_in(below / below[-1], shares) * angles[1]).sin() ** 2
+
+
+def _places_in(table: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Where values stand in an ascending table, between its places where need be, and at its ends outside of it."""
+    above = torch.searchsorted(table.contiguous(), wanted).clamp(1, len(table) - 1)
+    left, right = table[above - 1], table[above]
+    return above - 1 + ((wanted - left) / (right - left)).clamp(0, 1)
+
+
 def _distinct(places: torch.Tensor, last: int) -> torch.Tensor:
     """Round a descending grid; places that fall together are moved up, and those that reach the top, down."""
-    grid = places.round().long().flip(0).tolist()
+    grid = places.round().long().clamp(min=0).flip(0).tolist()
     for i in range(1, len(grid)):
         grid[i] = max(grid[i], grid[i - 1] + 1)
     for i, highest in zip(reversed(range(len(grid))), range(last, -1, -1), strict=False):

@@ -27,6 +27,7 @@ COMPONENT_FILES = {
     "DigitDiT2DModel": "dit_digit",
     "DDIMScheduler": "scheduling_ddim_digit",
     "DDPMScheduler": "scheduling_ddpm_digit",
+    "UniPCMultistepScheduler": "scheduling_unipc_digit",
 }
 # What finds, checks and uploads folders: of the package alone. Without it diffusers' own methods do the loading.
 LEFT_OUT_MODULES = {f"{PACKAGE}.pipelines.loading", f"{PACKAGE}.pipelines.allowed"}

@@ -48,13 +48,14 @@ def test_a_model(evaluate, small, classifier_folder, tmp_path, capsys):
     small.save_pretrained(tmp_path / "model")
     flags = ["--num", "40", "--seeds", "0", "1", "--steps", "2", "--guidance_scale", "1.5", "--scheduler", "ddpm"]
     flags += ["--guidance-interval", "0.5", "1"]
-    sweeps = ["--sweep-steps", "1", "3", "--sweep-scheduler", "ddim", "unipc", "--sweep_guidance", "1", "2", "4"]
+    sweeps = ["--sweep-steps", "1", "3", "--sweep-scheduler", "ddim", "dpm++", "--sweep_guidance", "1", "2", "4"]
     assert evaluate("--model", str(tmp_path / "model"), *flags, *sweeps) == 0
     report = read(tmp_path)
     assert report["settings"] == {
         "model": str(tmp_path / "model"),
         "model_sha256": weights_sha256(tmp_path / "model" / "denoiser"),
         "scheduler": "text2digit.DDPMScheduler",
+        "timestep_spacing": "trailing",
         "steps": 2,
         "guidance_scale": 1.5,
         "guidance_interval": [0.5, 1.0],
@@ -66,7 +67,7 @@ def test_a_model(evaluate, small, classifier_folder, tmp_path, capsys):
     assert drawn["per_seed"][0] != drawn["per_seed"][1] and drawn["spread"]["frechet_distance"] > 0
     assert set(report["sets"]) == {str(tmp_path / "model"), "real, held out", "real, test"}
     by_steps = [(entry["scheduler"], entry["steps"]) for entry in report["sweeps"]["steps"]]
-    ours, other = "text2digit.DDIMScheduler", "diffusers.UniPCMultistepScheduler"
+    ours, other = "text2digit.DDIMScheduler", "diffusers.DPMSolverMultistepScheduler"
     assert by_steps == [(ours, 1), (ours, 3), (other, 1), (other, 3)]
     assert report["sweeps"]["steps"][1] != {**report["sweeps"]["steps"][3], "scheduler": ours}  # it was really used
     assert [entry["guidance_scale"] for entry in report["sweeps"]["guidance_scale"]] == [1, 2, 4]

@@ -6,13 +6,15 @@ import torch
 
 from text2digit.evaluation.oracle import GaussianMixture, level_at, one_gaussian, three_gaussians, trajectory
 from text2digit.evaluation.sampler_orders import SAMPLERS, measure
-from text2digit.schedulers import DDIMScheduler, DDPMScheduler
+from text2digit.schedulers import DDIMScheduler, DDPMScheduler, UniPCMultistepScheduler
 from text2digit.schedulers.noise import transition
+from text2digit.schedulers.spacing import TIMESTEP_SPACINGS
 
 COUNT = 4000
 VP = {"beta_schedule": "scaled_linear", "timestep_spacing": "linspace"}
 UNCLIPPED = {**VP, "clip_sample": False}
-FLOW = {"beta_schedule": "flow", "prediction_type": "flow_prediction", "clip_sample": False}
+UNIPC_FLOW = {"beta_schedule": "flow", "prediction_type": "flow_prediction"}
+FLOW = {**UNIPC_FLOW, "clip_sample": False}
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.name)
@@ -32,6 +34,8 @@ STOCHASTIC = [
     ("DDIM, eta 1, on a flow", DDIMScheduler, FLOW, {"eta": 1.0}, 500),
     ("DDIM", DDIMScheduler, UNCLIPPED, {}, 200),
     ("DDIM on a flow", DDIMScheduler, FLOW, {}, 200),
+    ("UniPC", UniPCMultistepScheduler, VP, {}, 50),
+    ("UniPC on a flow", UniPCMultistepScheduler, UNIPC_FLOW, {}, 50),
     ("diffusers DDPM", diffusers.DDPMScheduler, UNCLIPPED, {}, 500),
     ("diffusers EulerAncestral", diffusers.EulerAncestralDiscreteScheduler, VP, {}, 300),
     ("diffusers Euler", diffusers.EulerDiscreteScheduler, VP, {}, 200),
@@ -130,15 +134,16 @@ def test_the_toy_s_errors_are_seen(scheduler_class, steps, toy_error, mean, vari
     assert off[0] < 0.015 and off[1] > 0.025, off
 
 
-@pytest.mark.parametrize("scheduler_class", [DDPMScheduler, DDIMScheduler])
+@pytest.mark.parametrize("scheduler_class", [DDPMScheduler, DDIMScheduler, UniPCMultistepScheduler])
 def test_every_step_count_from_1_to_t_ends_on_clean_data(scheduler_class):
     """A single point is a Gaussian of no width: every sampler must end on it exactly. Catches a last step left out and
     a grid that falls off its end; T = 40, all counts, all spacings."""
     point, x_T = torch.tensor([[0.3, -0.8]], dtype=torch.float64), torch.randn(1, 2, dtype=torch.float64)
     for schedule in ("scaled_linear", "flow"):
-        for spacing in ("leading", "trailing", "linspace", "quadratic", "exponential", "log_snr"):
+        for spacing in TIMESTEP_SPACINGS:
             options = {"beta_schedule": schedule, "timestep_spacing": spacing, "prediction_type": "sample"}
-            scheduler = scheduler_class(num_train_timesteps=40, clip_sample=False, **options)
+            unclipped = {} if scheduler_class is UniPCMultistepScheduler else {"clip_sample": False}
+            scheduler = scheduler_class(num_train_timesteps=40, **unclipped, **options)
             for steps in range(1, 41):
                 scheduler.set_timesteps(steps)
                 x = x_T

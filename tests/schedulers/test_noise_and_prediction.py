@@ -3,7 +3,9 @@
 import math
 
 import diffusers
+import numpy as np
 import pytest
+import scipy.stats
 import torch
 
 from text2digit.schedulers.noise import (
@@ -24,7 +26,7 @@ from text2digit.schedulers.prediction import (
     split_prediction,
     x_0_error_scale,
 )
-from text2digit.schedulers.spacing import TIMESTEP_SPACINGS, make_timesteps
+from text2digit.schedulers.spacing import BETA_PARAMETERS, TIMESTEP_SPACINGS, _beta_quantiles, make_timesteps
 
 COSINE = make_betas("squaredcos_cap_v2", 1000, 0, 0)
 # The log-SNR of a schedule that ends in pure noise, at which a spacing must not stumble.
@@ -174,7 +176,7 @@ def test_every_step_count_gives_a_descending_grid(spacing, steps):
     assert len(grid) == steps and grid.min() >= 0 and grid.max() <= 999
     assert (grid[1:] < grid[:-1]).all()
     assert spacing == "leading" or grid[0] == 999
-    assert steps == 1 or spacing in ("leading", "trailing") or grid[-1] == 0
+    assert steps == 1 or spacing in ("leading", "trailing", "beta") or grid[-1] == 0
 
 
 def test_spacings_start_and_end_where_they_say():
@@ -186,6 +188,20 @@ def test_spacings_start_and_end_where_they_say():
     assert make_timesteps("quadratic", 4, 1000, 0).tolist() == [999, 444, 111, 0]
     assert make_timesteps("exponential", 4, 1000, 0).tolist() == [999, 99, 9, 0]
     assert make_timesteps("exponential", 7, 8, 0).tolist() == [7, 5, 4, 3, 2, 1, 0]  # moved apart, none twice
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 10, 50])
+def test_beta_spacing_has_even_quantiles(steps):
+    """Those of SciPy. Catches ends or parameters that are exchanged, and an integral that is off by a place."""
+    quantiles = scipy.stats.beta.ppf(1 - np.arange(steps) / steps, *BETA_PARAMETERS)
+    grid = make_timesteps("beta", steps, 1000)
+    assert np.abs(grid.numpy() - (1000 * quantiles - 1)).max() < 0.51  # rounded
+
+
+@pytest.mark.parametrize("a, b", [(0.5, 0.5), (0.6, 0.6), (1, 1), (2, 0.9)])
+def test_quantiles_of_beta_distributions(a, b):
+    shares = torch.linspace(0, 1, 101, dtype=torch.float64)
+    assert np.abs(_beta_quantiles(shares, a, b).numpy() - scipy.stats.beta.ppf(shares.numpy(), a, b)).max() < 1e-4
 
 
 def test_log_snr_spacing_has_even_distances():

@@ -4,7 +4,7 @@ import diffusers
 import pytest
 import torch
 
-from text2digit.schedulers import DDIMScheduler, DDPMScheduler
+from text2digit.schedulers import DDIMScheduler, DDPMScheduler, UniPCMultistepScheduler
 
 PAIRS = [(DDPMScheduler, diffusers.DDPMScheduler), (DDIMScheduler, diffusers.DDIMScheduler)]
 
@@ -105,7 +105,7 @@ def test_dynamic_thresholding_is_that_of_diffusers():
     assert torch.allclose(*results, atol=1e-5)
 
 
-@pytest.mark.parametrize("scheduler_class", [DDPMScheduler, DDIMScheduler])
+@pytest.mark.parametrize("scheduler_class", [DDPMScheduler, DDIMScheduler, UniPCMultistepScheduler])
 def test_bad_grids_say_why(scheduler_class):
     scheduler = scheduler_class()
     for arguments, message in (
