@@ -112,8 +112,8 @@ def order_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def grid_table() -> str:
-    """What each spacing does, as rows of a Markdown table."""
-    lines = []
+    """What each spacing does, as Markdown."""
+    lines = ["| | grid | |", "|---|---|---|"]
     for spacing, remark in GRIDS.items():
         scheduler = DDIMScheduler(
             beta_schedule="squaredcos_cap_v2", rescale_betas_zero_snr=True, timestep_spacing=spacing

@@ -108,7 +108,8 @@ class UniPCMultistepScheduler(DiscreteScheduler):
         Raises:
             ValueError: a timestep off the grid.
         """
-        t, s, index = float(timestep), self.previous_timestep(timestep), self.timesteps.tolist().index(timestep)
+        t, s = float(timestep), self.previous_timestep(timestep)
+        index = self.timesteps.tolist().index(t)
         x_0, _ = self._split_prediction(model_output, sample, *self._level(t))
         if self._last is None or self._last[2] != t:
             self._begin()
@@ -120,6 +121,8 @@ class UniPCMultistepScheduler(DiscreteScheduler):
             order = min(order, len(self.timesteps) - index)
         self._last = (sample, t, s, order)
         prev_sample = self._advance(*self._last)
+        if s <= self.path.clean_timestep:
+            self._begin()  # done: nothing of it is kept in memory
         return SchedulerOutput(prev_sample=prev_sample) if return_dict else (prev_sample,)
 
     def _advance(
@@ -161,7 +164,7 @@ def solver_weights(h: float, ratios: Sequence[float], base: float) -> list[float
     """
     if len(ratios) < 2:
         return [0.5] * len(ratios)
-    phi, wanted = math.expm1(-h) / -h - 1, []  # phi is -h * phi_(k+1)(-h) of the paper's recursion
+    phi, wanted = math.expm1(-h) / -h - 1, []  # -h * phi_(k+1)(-h), with phi_k as in exponential integrators
     for k in range(1, len(ratios) + 1):
         wanted.append(phi * math.factorial(k) / base)
         phi = phi / -h - 1 / math.factorial(k + 1)

@@ -101,6 +101,8 @@ def test_the_history_belongs_to_one_run_along_the_grid():
     assert torch.equal(run(scheduler, scheduler, 4), first)  # back at the top of the grid, without set_timesteps
     scheduler.set_timesteps(10)
     assert torch.equal(run(scheduler, scheduler, 4), first)
+    run(scheduler, scheduler, 10)
+    assert not scheduler._history and scheduler._last is None  # no batch stays in memory when it is done
 
     x, output = torch.randn(2, 1, 1, 4, 4)
     alone = UniPCMultistepScheduler(**COSINE)
