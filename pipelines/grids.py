@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ..schedulers.noise import log_snr, make_path
-from ..schedulers.spacing import DIFFUSERS_SPACINGS, TIMESTEP_SPACINGS, make_timesteps
+from ..schedulers.spacing import DIFFUSERS_SPACINGS, OUR_SPACINGS, TIMESTEP_SPACINGS, make_timesteps
 
 
 def known_spacings(scheduler: Any) -> tuple[str, ...]:
@@ -38,7 +38,7 @@ def set_timesteps(
     Raises:
         ValueError: `timesteps` for a scheduler that takes none, or what its own method refuses.
     """
-    if timesteps is None and scheduler.config.get("timestep_spacing") in set(TIMESTEP_SPACINGS) - {*DIFFUSERS_SPACINGS}:
+    if timesteps is None and scheduler.config.get("timestep_spacing") in OUR_SPACINGS:
         timesteps = _foreign_grid(scheduler, num_inference_steps)
     if timesteps is None:
         scheduler.set_timesteps(num_inference_steps, device=device)

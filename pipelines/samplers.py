@@ -7,7 +7,7 @@ import diffusers
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 from .. import schedulers
-from ..schedulers.spacing import DIFFUSERS_SPACINGS
+from ..schedulers.spacing import OUR_SPACINGS
 from .grids import takes_timesteps
 
 # Classes of ours, and after them of diffusers.
@@ -58,7 +58,7 @@ def make_scheduler(name: str, config: Mapping[str, Any]) -> SchedulerMixin:
         raise ValueError(f"scheduler: got {name!r} for a model of {path}, expected one of {', '.join(fitting)}.")
     scheduler_class = getattr(diffusers, SCHEDULERS[name])
     changes: dict[str, Any] = {}
-    if config.get("timestep_spacing") not in DIFFUSERS_SPACINGS and not takes_timesteps(scheduler_class):
+    if config.get("timestep_spacing") in OUR_SPACINGS and not takes_timesteps(scheduler_class):
         changes = {"timestep_spacing": "trailing"}  # LMS would fail in its constructor
     if name == "heun":
         # Heun averages two slopes over sigma, which "trailing" starts at pure noise, where sigma has no bound.

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import torch
 
-# diffusers' schedulers know the first three.
 DIFFUSERS_SPACINGS = ("leading", "trailing", "linspace")
-TIMESTEP_SPACINGS = (*DIFFUSERS_SPACINGS, "beta", "quadratic", "exponential", "log_snr")
+OUR_SPACINGS = ("beta", "quadratic", "exponential", "log_snr")  # of which diffusers' schedulers know nothing
+TIMESTEP_SPACINGS = (*DIFFUSERS_SPACINGS, *OUR_SPACINGS)
 
 # Of "beta": the best of those tried with `dit-mnist` (CHANGELOG). 2407.12173 has 0.6 and 0.6.
 BETA_PARAMETERS = (0.7, 0.6)

@@ -101,14 +101,15 @@ def test_the_history_belongs_to_one_run_along_the_grid():
     assert torch.equal(run(scheduler, scheduler, 4), first)  # back at the top of the grid, without set_timesteps
     scheduler.set_timesteps(10)
     assert torch.equal(run(scheduler, scheduler, 4), first)
-    run(scheduler, scheduler, 10)
-    assert not scheduler._history and scheduler._last is None  # no batch stays in memory when it is done
 
     x, output = torch.randn(2, 1, 1, 4, 4)
     alone = UniPCMultistepScheduler(**COSINE)
     alone.set_timesteps(10)
     jumped = scheduler.step(output, scheduler.timesteps[7], x).prev_sample  # past three of them
     assert torch.equal(jumped, alone.step(output, alone.timesteps[7], x).prev_sample)
+
+    run(scheduler, scheduler, 10)
+    assert not scheduler._history and scheduler._last is None  # no batch stays in memory when it is done
 
 
 def test_a_step_without_a_past_is_ddim_s():
@@ -132,8 +133,8 @@ def test_a_config_s_clipping_is_not_taken_over():
 @pytest.mark.parametrize("solver_type", ["bh1", "bh2"])
 @pytest.mark.parametrize("ratios", [[-0.7, 1.0], [-0.8, -1.9], [-1.1, -2.5, 1.0]])
 def test_weights_integrate_polynomials_exactly(ratios, solver_type):
-    """x_0 that is a polynomial in lambda of as high a degree as there are ratios: the integral of equation 3.2 of
-    DPM-Solver (2206.00927), of e^(-lambda) x_0, comes out exactly. Catches a wrong b_k or factorial."""
+    """x_0 that is a polynomial in lambda of as high a degree as there are ratios: the integral of e^lambda x_0 in the
+    exact solution (2211.01095, proposition 4.1) comes out exactly. Catches a wrong b_k or factorial."""
     h = 0.37
     base = math.expm1(-h) if solver_type == "bh2" else -h
     weights = solver_weights(h, ratios, base)
