@@ -86,22 +86,6 @@ def levels_from_log_snr(log_snr: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     return torch.sigmoid(log_snr).sqrt(), torch.sigmoid(-log_snr).sqrt()
 
 
-def transition(level_t: tuple[float, float], level_s: tuple[float, float]) -> tuple[float, float]:
-    """How x_t comes from a cleaner x_s: x_t = alpha_{t|s} * x_s + sqrt(variance_{t|s}) * noise.
-
-    Args:
-        level_t, level_s: (alpha, sigma) of the two.
-
-    Returns:
-        alpha_{t|s} = alpha_t / alpha_s and variance_{t|s} = sigma_t^2 - alpha_{t|s}^2 * sigma_s^2, which on a variance
-        preserving path is 1 - alpha_{t|s}^2, and the paper's beta_t when s = t - 1.
-
-    Source: 2107.00630, appendix A.1.
-    """
-    alpha_ts = level_t[0] / level_s[0]
-    return alpha_ts, max(level_t[1] ** 2 - (alpha_ts * level_s[1]) ** 2, 0.0)
-
-
 class NoisePath(Protocol):
     """alpha_t and sigma_t of every timestep, and the way back.
 
@@ -114,7 +98,7 @@ class NoisePath(Protocol):
     num_train_timesteps: int
 
     def levels(self, timesteps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(alpha_t, sigma_t), float64, of timesteps of any shape, after `clean_timestep`."""
+        """Return (alpha_t, sigma_t), float64, of timesteps of any shape; (1, 0) at `clean_timestep`."""
 
     def level(self, timestep: float) -> tuple[float, float]:
         """The same of one timestep, as numbers: samplers ask at every step, and small tensors are slow."""
@@ -135,14 +119,16 @@ class TablePath:
         self.num_train_timesteps = len(betas)
         self.alphas_cumprod = torch.cumprod(1 - betas, dim=0)
         self.alpha, self.sigma = self.alphas_cumprod.sqrt(), (1 - self.alphas_cumprod).sqrt()
-        self._numbers = list(zip(self.alpha.tolist(), self.sigma.tolist(), strict=True))
+        # With clean data in the first place, where timestep -1 is looked up.
+        self._alpha, self._sigma = torch.cat([torch.ones(1), self.alpha]), torch.cat([torch.zeros(1), self.sigma])
+        self._numbers = list(zip(self._alpha.tolist(), self._sigma.tolist(), strict=True))
 
     def levels(self, timesteps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        places = timesteps.long()
-        return self.alpha[places], self.sigma[places]
+        places = timesteps.long() - self.clean_timestep
+        return self._alpha[places], self._sigma[places]
 
     def level(self, timestep: float) -> tuple[float, float]:
-        return self._numbers[int(timestep)]
+        return self._numbers[int(timestep) - self.clean_timestep]
 
     def timestep_at(self, log_snr: torch.Tensor) -> torch.Tensor:
         # Through alpha_t, because the log-SNR of a last level that is pure noise is infinite. alpha descends with t.

@@ -1,18 +1,14 @@
-"""Sampling of "Denoising Diffusion Implicit Models" (2010.02502), equations 12 and 16, on any grid of timesteps.
+"""Sampling of "Denoising Diffusion Implicit Models" (2010.02502) on any grid of timesteps; the maths: `ddim_plan`."""
 
-Names: t current and s next, cleaner timestep; eta scales the fresh noise, 0 is deterministic and 1 is DDPM.
-"""
-
-import math
+from collections.abc import Sequence
 
 import torch
 from diffusers.configuration_utils import register_to_config
 from diffusers.schedulers.scheduling_ddim import DDIMSchedulerOutput
 from diffusers.schedulers.scheduling_utils import SchedulerMixin  # noqa: F401  diffusers looks for it in this module
-from diffusers.utils.torch_utils import randn_tensor
 
-from .noise import transition
-from .scheduling_utils import DiscreteScheduler
+from .coefficients import StepPlan, Walk, ddim_plan
+from .scheduling_utils import DiscreteScheduler, fresh_noise
 
 
 class DDIMScheduler(DiscreteScheduler):
@@ -47,10 +43,18 @@ class DDIMScheduler(DiscreteScheduler):
         self._build_levels()
         self.final_alpha_cumprod = torch.tensor(1.0) if set_alpha_to_one else self.alphas_cumprod[0]
 
-    def _level(self, timestep: float) -> tuple[float, float]:
+    def level(self, timestep: float) -> tuple[float, float]:
+        """(alpha_t, sigma_t) of a timestep, as numbers."""
         # Without set_alpha_to_one the last step lands on the first level of training instead of on clean data.
         first = self.path.clean_timestep + 1
-        return super()._level(timestep if self.config.set_alpha_to_one else max(timestep, first))
+        return super().level(timestep if self.config.set_alpha_to_one else max(timestep, first))
+
+    def make_plan(
+        self, timesteps: Sequence[float], begin: int = 0, eta: float = 0.0, use_clipped_model_output: bool = False
+    ) -> list[StepPlan]:
+        """Return the steps on a grid as tables of numbers; arguments as in `step` and `ddim_plan`."""
+        raw_noise = self.limit is not None and not use_clipped_model_output
+        return ddim_plan(*self.ways(timesteps), self.config.prediction_type, begin, eta, raw_noise)
 
     def step(
         self,
@@ -63,7 +67,7 @@ class DDIMScheduler(DiscreteScheduler):
         variance_noise: torch.Tensor | None = None,
         return_dict: bool = True,
     ) -> DDIMSchedulerOutput | tuple[torch.Tensor, torch.Tensor]:
-        """From x_t to x_s.
+        """From x_t to x_s, the next timestep of the grid.
 
         Args:
             model_output: (B, C, H, W).
@@ -83,23 +87,10 @@ class DDIMScheduler(DiscreteScheduler):
         """
         if generator is not None and variance_noise is not None:
             raise ValueError("step: pass either generator or variance_noise, not both.")
-        t, s = float(timestep), self.previous_timestep(timestep)
-        (alpha_t, sigma_t), (alpha_s, sigma_s) = self._level(t), self._level(s)
-        x_0, noise = self._split_prediction(model_output, sample, alpha_t, sigma_t)
-        if use_clipped_model_output:
-            noise = (sample - alpha_t * x_0) / sigma_t
-
-        # Equation 16; DDPM's posterior standard deviation, scaled.
-        _, variance_ts = transition((alpha_t, sigma_t), (alpha_s, sigma_s))
-        std = eta * (sigma_s / sigma_t) * math.sqrt(variance_ts)
-        # Equation 12: clean image, direction back to x_t, fresh noise.
-        prev_sample = alpha_s * x_0 + math.sqrt(max(sigma_s**2 - std**2, 0.0)) * noise
-        if std > 0:
-            if variance_noise is None:
-                variance_noise = randn_tensor(
-                    sample.shape, generator=generator, device=sample.device, dtype=sample.dtype
-                )
-            prev_sample = prev_sample + std * variance_noise
+        plan = self.plan_at(timestep, eta=eta, use_clipped_model_output=use_clipped_model_output)
+        if plan.noise > 0 and variance_noise is None:
+            variance_noise = fresh_noise(sample, generator)
+        prev_sample, x_0 = Walk().step(plan, model_output, sample, self.limit, variance_noise)
         if not return_dict:
             return prev_sample, x_0
         return DDIMSchedulerOutput(prev_sample=prev_sample, pred_original_sample=x_0)

@@ -1,19 +1,16 @@
-"""Ancestral sampling of "Denoising Diffusion Probabilistic Models" (2006.11239), on any grid of timesteps.
-
-Names: t current and s next, cleaner timestep; `alpha_ts`, `variance_ts` lead from x_s to x_t: the roots of the paper's
-1 - beta_t, and its beta_t, when s = t - 1.
-"""
+"""Ancestral sampling of "Denoising Diffusion Probabilistic Models" (2006.11239) on any grid; the maths: `ddpm_plan`."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from diffusers.configuration_utils import register_to_config
 from diffusers.schedulers.scheduling_ddpm import DDPMSchedulerOutput
 from diffusers.schedulers.scheduling_utils import SchedulerMixin  # noqa: F401  diffusers looks for it in this module
-from diffusers.utils.torch_utils import randn_tensor
 
-from .noise import transition
-from .scheduling_utils import DiscreteScheduler
+from .coefficients import Level, StepPlan, Walk, ddpm_plan, transition
+from .scheduling_utils import DiscreteScheduler, fresh_noise
 
 VARIANCE_TYPES = ("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range")
 
@@ -48,6 +45,16 @@ class DDPMScheduler(DiscreteScheduler):
             raise ValueError(f"variance_type: got {variance_type!r}, expected one of {', '.join(VARIANCE_TYPES)}.")
         self._build_levels()
 
+    @property
+    def runs_by_plan(self) -> bool:  # type: ignore[override]
+        """Whether the table is all of the sampler; a learned variance is no number."""
+        return not self._is_learned
+
+    def make_plan(self, timesteps: Sequence[float], begin: int = 0) -> list[StepPlan]:
+        """Return the steps on a grid as tables of numbers (`ddpm_plan`)."""
+        large = self.config.variance_type.startswith("fixed_large")
+        return ddpm_plan(*self.ways(timesteps), self.config.prediction_type, begin, large)
+
     def step(
         self,
         model_output: torch.Tensor,
@@ -68,33 +75,30 @@ class DDPMScheduler(DiscreteScheduler):
         Returns:
             `prev_sample` x_s and `pred_original_sample` x_0. The last step adds no noise.
         """
-        t, s = float(timestep), self.previous_timestep(timestep)
-        (alpha_t, sigma_t), (alpha_s, sigma_s) = self._level(t), self._level(s)
+        plan = self.plan_at(timestep)
         learned = None
-        if self.config.variance_type.startswith("learned"):
+        if self._is_learned:
             model_output, learned = model_output.split(sample.shape[1], dim=1)
-        x_0, _ = self._split_prediction(model_output, sample, alpha_t, sigma_t)
-
-        alpha_ts, variance_ts = transition((alpha_t, sigma_t), (alpha_s, sigma_s))
-        # Posterior mean (equation 7): how much of x_0 and of x_t.
-        prev_sample = (alpha_s * variance_ts / sigma_t**2) * x_0 + (alpha_ts * sigma_s**2 / sigma_t**2) * sample
-        if sigma_s > 0:
-            small = variance_ts * sigma_s**2 / sigma_t**2  # equation 7: the variance when x_0 is known
-            noise = randn_tensor(sample.shape, generator=generator, device=sample.device, dtype=sample.dtype)
-            prev_sample = prev_sample + self._std(small, variance_ts, learned) * noise
+        z = fresh_noise(sample, generator) if plan.noise > 0 else None
+        if z is not None and learned is not None:
+            plan = replace(plan, noise=self._learned_std(learned, self.level(plan.t), self.level(plan.r)))
+        prev_sample, x_0 = Walk().step(plan, model_output, sample, self.limit, z)
         if not return_dict:
             return prev_sample, x_0
         return DDPMSchedulerOutput(prev_sample=prev_sample, pred_original_sample=x_0)
 
-    def _std(self, small: float, large: float, learned: torch.Tensor | None) -> float | torch.Tensor:
-        """Standard deviation of the step, between the bounds of section 3.2: `small` <= variance <= `large`."""
-        variance_type = self.config.variance_type
-        if variance_type in ("fixed_small", "fixed_small_log"):
-            return math.sqrt(small)
-        if variance_type in ("fixed_large", "fixed_large_log"):
-            return math.sqrt(large)
-        assert learned is not None
-        if variance_type == "learned":
+    @property
+    def _is_learned(self) -> bool:
+        return self.config.variance_type.startswith("learned")
+
+    def _learned_std(self, learned: torch.Tensor, level_t: Level, level_s: Level) -> torch.Tensor:
+        """Standard deviation of a step of which the model predicts the variance, (B, C, H, W).
+
+        "learned_range" predicts where it lies between the bounds of section 3.2.
+        """
+        if self.config.variance_type == "learned":
             return learned.sqrt()
+        large = transition(level_t, level_s)[1]
+        small = large * (level_s[1] / level_t[1]) ** 2
         fraction = (learned + 1) / 2  # 2102.09672, equation 15
         return torch.exp(0.5 * (fraction * math.log(large) + (1 - fraction) * math.log(max(small, 1e-20))))

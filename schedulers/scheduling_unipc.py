@@ -1,27 +1,20 @@
 """Sampling of "UniPC: A Unified Predictor-Corrector Framework" (2302.04867), for x_0, on any grid of timesteps.
 
-A step of DDIM takes the predicted x_0 for constant on the way. UniPC puts a polynomial in the log-SNR through the last
-predictions of x_0, its predictor, and once the next prediction is there, goes the same way again with it, its
-corrector: one order more, and no further call of the model.
-
-Names: t current and s next, cleaner timestep; lambda_t = log(alpha_t / sigma_t), half the log-SNR; h = lambda_s -
-lambda_t > 0; B(h) of the paper is `growth` or -h.
+A step of DDIM takes the predicted x_0 for constant on the way. UniPC's predictor puts a polynomial in the log-SNR
+through the last predictions of x_0. Once the next prediction is there, its corrector goes the same way again with it:
+one order more, and no further call of the model. The maths: `unipc_plan`.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
 from diffusers.configuration_utils import register_to_config
 from diffusers.schedulers.scheduling_utils import SchedulerMixin, SchedulerOutput  # noqa: F401  as in scheduling_ddim
 
+from .coefficients import StepPlan, Walk, unipc_plan
 from .scheduling_utils import DiscreteScheduler
 
 SOLVER_TYPES = ("bh1", "bh2")
-
-# Pure noise lies infinitely far away in log-SNR, and what was predicted there would say nothing about a slope. Where
-# slopes are taken, and there alone, alpha_t^2 = 2^-24 stands for it, as it does everywhere in diffusers.
-LEAST_ALPHA = 2.0**-12
 
 
 class UniPCMultistepScheduler(DiscreteScheduler):
@@ -66,7 +59,7 @@ class UniPCMultistepScheduler(DiscreteScheduler):
         if not predict_x0:
             raise ValueError("predict_x0: got False, expected True; diffusers' class solves for the noise.")
         self._build_levels()
-        self._begin()
+        self._begin_anew(0)
 
     def set_timesteps(
         self,
@@ -76,16 +69,17 @@ class UniPCMultistepScheduler(DiscreteScheduler):
     ) -> None:
         """As `DiscreteScheduler.set_timesteps`; the next step begins anew."""
         super().set_timesteps(num_inference_steps, device, timesteps)
-        self._begin()
+        self._begin_anew(0)
 
-    def _begin(self) -> None:
-        # (lambda, predicted x_0) of the last steps, newest last; the way of the last step: from where, to where, how.
-        self._history: list[tuple[float, torch.Tensor]] = []
-        self._last: tuple[torch.Tensor, float, float, int] | None = None
+    def _begin_anew(self, begin: int) -> None:
+        self._begin, self._walk = begin, Walk()
+        self._expected: float | None = None  # the timestep that goes on from the last step
 
-    def _lambda(self, timestep: float) -> float:
-        alpha, sigma = self._level(timestep)
-        return math.log((alpha or LEAST_ALPHA) / sigma) if sigma > 0 else math.inf
+    def make_plan(self, timesteps: Sequence[float], begin: int = 0) -> list[StepPlan]:
+        """Return the steps on a grid as tables of numbers (`unipc_plan`); nothing is known before `begin`."""
+        c = self.config
+        options = (c.solver_order, c.solver_type, c.lower_order_final, c.disable_corrector)
+        return unipc_plan(*self.ways(timesteps), c.prediction_type, begin, *options)
 
     def step(
         self,
@@ -108,65 +102,11 @@ class UniPCMultistepScheduler(DiscreteScheduler):
         Raises:
             ValueError: a timestep off the grid.
         """
-        t, s = float(timestep), self.previous_timestep(timestep)
-        index = self.timesteps.tolist().index(t)
-        x_0, _ = self._split_prediction(model_output, sample, *self._level(t))
-        if self._last is None or self._last[2] != t:
-            self._begin()
-        elif index - 1 not in self.config.disable_corrector:
-            sample = self._advance(*self._last, x_0)
-        self._history = [*self._history, (self._lambda(t), x_0)][-self.config.solver_order :]
-        order = len(self._history)
-        if self.config.lower_order_final:
-            order = min(order, len(self.timesteps) - index)
-        self._last = (sample, t, s, order)
-        prev_sample = self._advance(*self._last)
-        if s <= self.path.clean_timestep:
-            self._begin()  # done: nothing of it is kept in memory
+        if float(timestep) != self._expected:
+            self._begin_anew(self._place(timestep)[0])
+        plan = self.plan_at(timestep, self._begin)
+        prev_sample, _ = self._walk.step(plan, model_output, sample, self.limit)
+        self._expected = plan.r
+        if plan.r <= self.path.clean_timestep:
+            self._begin_anew(0)  # done: nothing of it is kept in memory
         return SchedulerOutput(prev_sample=prev_sample) if return_dict else (prev_sample,)
-
-    def _advance(
-        self, sample: torch.Tensor, t: float, s: float, order: int, x_0_at_s: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """x_s from x_t, by the last `order` predictions of x_0 and, to correct it, by that at s.
-
-        Source: 2302.04867, sections 3.1 (corrector) and 3.2 (predictor), in the form for x_0.
-        """
-        (alpha_t, sigma_t), (alpha_s, sigma_s) = self._level(t), self._level(s)
-        lambda_t, x_0 = self._history[-1]
-        h = self._lambda(s) - lambda_t
-        growth = (alpha_t / sigma_t) * (sigma_s / alpha_s) - 1  # exp(-h) - 1, and -1 from pure noise
-        x_s = (sigma_s / sigma_t) * sample - (alpha_s * growth) * x_0  # with these alone, DDIM's step
-        # To clean data h is infinite, and every other prediction infinitely near to this one.
-        earlier = self._history[-order:-1][::-1] if h < math.inf else []
-        nodes = [((lambda_i - lambda_t) / h, x_0_i) for lambda_i, x_0_i in earlier]
-        if x_0_at_s is not None:
-            nodes.append((1.0, x_0_at_s))
-        base = growth if self.config.solver_type == "bh2" else -h
-        weights = solver_weights(h, [ratio for ratio, _ in nodes], base)
-        for weight, (ratio, x_0_i) in zip(weights, nodes, strict=True):
-            x_s = x_s - (alpha_s * base * weight / ratio) * (x_0_i - x_0)
-        return x_s
-
-
-def solver_weights(h: float, ratios: Sequence[float], base: float) -> list[float]:
-    """How much the difference to each prediction counts: rho, of sum_m rho_m * r_m^(k-1) = b_k for k = 1, 2, ….
-
-    Args:
-        h: step in lambda.
-        ratios: r_m, where predictions lie, in units of h from the current one.
-        base: B(h).
-
-    Returns:
-        As many weights. One alone is 1/2 at any h, which its order allows for.
-
-    Source: 2302.04867, theorem 3.1.
-    """
-    if len(ratios) < 2:
-        return [0.5] * len(ratios)
-    phi, wanted = math.expm1(-h) / -h - 1, []  # -h * phi_(k+1)(-h), with phi_k as in exponential integrators
-    for k in range(1, len(ratios) + 1):
-        wanted.append(phi * math.factorial(k) / base)
-        phi = phi / -h - 1 / math.factorial(k + 1)
-    powers = torch.tensor([[ratio**k for ratio in ratios] for k in range(len(ratios))], dtype=torch.float64)
-    return torch.linalg.solve(powers, torch.tensor(wanted, dtype=torch.float64)).tolist()

@@ -1,22 +1,25 @@
 """What our schedulers share: the table of levels, the grid of timesteps, and the reading of a prediction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from diffusers.configuration_utils import ConfigMixin
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers, SchedulerMixin
+from diffusers.utils.torch_utils import randn_tensor
 
+from .coefficients import Level, StepPlan
 from .noise import NOISE_SCHEDULES, log_snr, make_path
-from .prediction import PREDICTION_TYPES, make_target, split_prediction
+from .prediction import PREDICTION_TYPES, make_target
 from .spacing import TIMESTEP_SPACINGS, check_timesteps, make_timesteps
 
 
 class DiscreteScheduler(SchedulerMixin, ConfigMixin):
     """A noise path of T levels and a descending grid on it.
 
-    `step` of a subclass finds the current and the next level on the grid that `set_timesteps` made; DDPM and DDIM keep
-    no state between calls. Until `set_timesteps` is called the grid is every level.
+    A subclass turns a grid into a table of numbers (`make_plan`); its `step` looks up the numbers of a timestep and
+    applies them. A pipeline runs the table itself, so that a call changes nothing here. Until `set_timesteps` is called
+    the grid is every level.
 
     Attributes:
         path: alpha_t and sigma_t of every timestep, float64 (`noise.NoisePath`).
@@ -29,6 +32,7 @@ class DiscreteScheduler(SchedulerMixin, ConfigMixin):
 
     order = 1
     init_noise_sigma = 1.0
+    runs_by_plan = True  # whether `make_plan` is all of the sampler, so that a pipeline need not call `step`
     _clips = True  # whether the class knows `clip_sample`, which the config of another one may bring along
     # diffusers' schedulers that read the same betas: any of them may replace ours by from_config.
     _compatibles = [e.name for e in KarrasDiffusionSchedulers]
@@ -62,6 +66,7 @@ class DiscreteScheduler(SchedulerMixin, ConfigMixin):
         alphas = alphas_cumprod / torch.cat([torch.ones(1), alphas_cumprod[:-1]])
         self.betas, self.alphas, self.alphas_cumprod = (1 - alphas).float(), alphas.float(), alphas_cumprod.float()
         self.num_inference_steps: int | None = None
+        self._plan: Any = None
 
     def _timesteps_at(self, places: torch.Tensor) -> torch.Tensor:
         """Timesteps of levels 0 to T - 1."""
@@ -70,6 +75,28 @@ class DiscreteScheduler(SchedulerMixin, ConfigMixin):
 
     def __len__(self) -> int:
         return self.config.num_train_timesteps
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Have a class with a `step` of its own, and no table for it, run by that step."""
+        super().__init_subclass__(**arguments)
+        if "step" in vars(cls) and "make_plan" not in vars(cls):
+            cls.runs_by_plan = False
+
+    def make_plan(self, timesteps: Sequence[float], begin: int = 0) -> list[StepPlan]:
+        """Return the steps on a grid, from the `begin`-th on, as tables of numbers."""
+        raise NotImplementedError(f"{type(self).__name__} has no make_plan.")
+
+    def make_grid(
+        self, num_inference_steps: int | None = None, timesteps: Sequence[float] | None = None
+    ) -> torch.Tensor:
+        """Return the grid that `set_timesteps` would keep, (n,) on the CPU; arguments and errors as there."""
+        if (num_inference_steps is None) == (timesteps is None):
+            raise ValueError("set_timesteps: pass exactly one of num_inference_steps and timesteps.")
+        if timesteps is not None:
+            return check_timesteps(timesteps, self.path.clean_timestep, len(self))
+        assert num_inference_steps is not None
+        spacing, offset = self.config.timestep_spacing, self.config.steps_offset
+        return self._timesteps_at(make_timesteps(spacing, num_inference_steps, len(self), offset, self._log_snr))
 
     def set_timesteps(
         self,
@@ -87,57 +114,63 @@ class DiscreteScheduler(SchedulerMixin, ConfigMixin):
         Raises:
             ValueError: both or neither given, or values out of range.
         """
-        if (num_inference_steps is None) == (timesteps is None):
-            raise ValueError("set_timesteps: pass exactly one of num_inference_steps and timesteps.")
-        if timesteps is not None:
-            grid = check_timesteps(timesteps, self.path.clean_timestep, len(self))
-        else:
-            assert num_inference_steps is not None
-            spacing, offset = self.config.timestep_spacing, self.config.steps_offset
-            grid = self._timesteps_at(make_timesteps(spacing, num_inference_steps, len(self), offset, self._log_snr))
+        grid = self.make_grid(num_inference_steps, timesteps)
         self.num_inference_steps = len(grid)
         self.timesteps = grid.to(device)
 
-    def previous_timestep(self, timestep: float | torch.Tensor) -> float:
-        """The next, cleaner timestep of the grid; `path.clean_timestep` (-1, or 0 for a flow) after the last.
-
-        Raises:
-            ValueError: a timestep that is not on the grid.
-        """
+    def _place(self, timestep: float | torch.Tensor) -> tuple[int, list[float]]:
+        """Where a timestep stands on the grid, and the grid as numbers."""
         grid, t = self.timesteps.tolist(), float(timestep)
         if t not in grid:
             raise ValueError(
                 f"timestep: got {t:g}, which is not on the grid of {len(grid)} timesteps that set_timesteps made; pass "
                 "one of scheduler.timesteps."
             )
-        following = grid.index(t) + 1
-        return grid[following] if following < len(grid) else self.path.clean_timestep
+        return grid.index(t), grid
 
-    def _level(self, timestep: float) -> tuple[float, float]:
-        """(alpha_t, sigma_t)."""
-        if timestep <= self.path.clean_timestep:
-            return 1.0, 0.0
+    def previous_timestep(self, timestep: float | torch.Tensor) -> float:
+        """Return the next, cleaner timestep of the grid; `path.clean_timestep` (-1, or 0 for a flow) after the last.
+
+        Raises:
+            ValueError: a timestep that is not on the grid.
+        """
+        place, grid = self._place(timestep)
+        return [*grid, self.path.clean_timestep][place + 1]
+
+    def level(self, timestep: float) -> Level:
+        """Return (alpha_t, sigma_t) of a timestep, as numbers."""
         return self.path.level(timestep)
+
+    def ways(self, timesteps: Sequence[float]) -> tuple[list[float], list[Level]]:
+        """Return a grid with the timestep that it ends at, and the levels of both, as the plans want them."""
+        grid = [*timesteps, self.path.clean_timestep]
+        return grid, [self.level(t) for t in grid]
+
+    def plan_at(self, timestep: float | torch.Tensor, begin: int = 0, **options: Any) -> StepPlan:
+        """Return the numbers of one step on the grid; the table is made once for each grid and options.
+
+        Raises:
+            ValueError: a timestep that is not on the grid.
+        """
+        place, grid = self._place(timestep)
+        key = (tuple(grid), begin, *options.items())
+        if self._plan is None or self._plan[0] != key:
+            self._plan = (key, self.make_plan(grid, begin, **options))
+        return self._plan[1][place - begin]
 
     def scale_model_input(self, sample: torch.Tensor, timestep: int | torch.Tensor | None = None) -> torch.Tensor:
         """Return `sample`: variance-preserving samples need no scaling. Here for schedulers to be exchangeable."""
         return sample
 
-    def _split_prediction(
-        self, model_output: torch.Tensor, sample: torch.Tensor, alpha_t: float, sigma_t: float
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Predicted x_0, thresholded or clipped as the config says, and predicted noise."""
-        if alpha_t == 0 and self.config.prediction_type == "epsilon":
-            raise ValueError(
-                "prediction_type: got 'epsilon' at a timestep of pure noise, where the noise says nothing about x_0; "
-                "use v_prediction, or a schedule without zero terminal SNR."
-            )
-        x_0, noise = split_prediction(self.config.prediction_type, model_output, sample, alpha_t, sigma_t)
-        if self.config.thresholding:
-            x_0 = dynamic_threshold(x_0, self.config.dynamic_thresholding_ratio, self.config.sample_max_value)
-        elif self._clips and self.config.clip_sample:
-            x_0 = x_0.clamp(-self.config.clip_sample_range, self.config.clip_sample_range)
-        return x_0, noise
+    @property
+    def limit(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        """What the config does to a predicted x_0: dynamic thresholding, clipping, or None."""
+        c = self.config
+        if c.thresholding:
+            return lambda x_0: dynamic_threshold(x_0, c.dynamic_thresholding_ratio, c.sample_max_value)
+        if self._clips and c.clip_sample:
+            return lambda x_0: x_0.clamp(-c.clip_sample_range, c.clip_sample_range)
+        return None
 
     def levels(self, timesteps: torch.Tensor, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(alpha_t, sigma_t) of each image, as (B, 1, ...) on the device and in the dtype of `like`."""
@@ -158,6 +191,11 @@ class DiscreteScheduler(SchedulerMixin, ConfigMixin):
     def get_velocity(self, sample: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """v = alpha_t * noise - sigma_t * x_0 (2202.00512, appendix D); arguments as in `add_noise`."""
         return make_target("v_prediction", sample, noise, *self.levels(timesteps, like=sample))
+
+
+def fresh_noise(sample: torch.Tensor, generator: torch.Generator | list[torch.Generator] | None) -> torch.Tensor:
+    """Return noise of unit variance like a sample, from one generator or one per image."""
+    return randn_tensor(sample.shape, generator=generator, device=sample.device, dtype=sample.dtype)
 
 
 def dynamic_threshold(x_0: torch.Tensor, ratio: float, max_value: float) -> torch.Tensor:

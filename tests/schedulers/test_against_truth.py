@@ -7,7 +7,7 @@ import torch
 from text2digit.evaluation.oracle import GaussianMixture, level_at, one_gaussian, three_gaussians, trajectory
 from text2digit.evaluation.sampler_orders import SAMPLERS, measure
 from text2digit.schedulers import DDIMScheduler, DDPMScheduler, UniPCMultistepScheduler
-from text2digit.schedulers.noise import transition
+from text2digit.schedulers.coefficients import transition
 from text2digit.schedulers.spacing import TIMESTEP_SPACINGS
 
 COUNT = 4000
@@ -81,7 +81,7 @@ def wrong_root(scheduler):
 
     def broken(output, t, x, **arguments):
         result = step(output, t, x, **arguments)
-        (alpha_t, sigma_t), level_s = (scheduler._level(i) for i in (int(t), scheduler.previous_timestep(t)))
+        (alpha_t, sigma_t), level_s = (scheduler.level(i) for i in (int(t), scheduler.previous_timestep(t)))
         alpha_ts, variance_ts = transition((alpha_t, sigma_t), level_s)
         noise = (x - alpha_t * result.pred_original_sample) / sigma_t
         result.prev_sample = result.prev_sample - variance_ts / alpha_ts * (sigma_t**-2 - 1 / sigma_t) * noise

@@ -8,6 +8,7 @@ import pytest
 import scipy.stats
 import torch
 
+from text2digit.schedulers.coefficients import transition
 from text2digit.schedulers.noise import (
     BETA_SCHEDULES,
     FlowPath,
@@ -17,7 +18,6 @@ from text2digit.schedulers.noise import (
     make_betas,
     make_path,
     rescale_zero_terminal_snr,
-    transition,
 )
 from text2digit.schedulers.prediction import (
     PREDICTION_TYPES,

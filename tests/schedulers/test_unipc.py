@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from text2digit.evaluation.oracle import level_at, one_gaussian, three_gaussians, trajectory
 from text2digit.schedulers import DDIMScheduler, UniPCMultistepScheduler
-from text2digit.schedulers.scheduling_unipc import solver_weights
+from text2digit.schedulers.coefficients import solver_weights
 
 DATA = three_gaussians()
 COSINE = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction", "timestep_spacing": "trailing"}
@@ -109,7 +109,8 @@ def test_the_history_belongs_to_one_run_along_the_grid():
     assert torch.equal(jumped, alone.step(output, alone.timesteps[7], x).prev_sample)
 
     run(scheduler, scheduler, 10)
-    assert not scheduler._history and scheduler._last is None  # no batch stays in memory when it is done
+    walk = scheduler._walk
+    assert walk.anchor is None and not walk.predictions  # no batch stays in memory when it is done
 
 
 def test_a_step_without_a_past_is_ddim_s():
