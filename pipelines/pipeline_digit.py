@@ -1,21 +1,18 @@
 """`DigitPipeline`: what every pipeline here shares, above all the one denoising loop."""
 
 import inspect
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline
+from diffusers import AutoencoderKL
 from diffusers.image_processor import VaeImageProcessor
 from diffusers.utils.torch_utils import randn_tensor
 
 from ..models import DigitDiT2DModel, DigitUNet2DModel
-from .allowed import allowed_index, check_shards
 from .guidance import get_guidance_rule, scale_in_interval, starts_with_zero
-from .loading import HUB_ARGUMENTS, find_pipeline_folder, pipeline_class_name
+from .stored import StoredPipeline
 
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 
@@ -42,7 +39,7 @@ class Guidance:
         get_guidance_rule(self.guidance)
 
 
-class DigitPipeline(DiffusionPipeline):
+class DigitPipeline(StoredPipeline):
     """Base of the pipelines; `DigitPipeline.from_pretrained` returns the class that the folder names.
 
     Subclasses turn their own arguments into conditions of the denoiser and call `_denoise` and `_decode`.
@@ -50,131 +47,11 @@ class DigitPipeline(DiffusionPipeline):
 
     model_cpu_offload_seq = "denoiser->vae"
     _optional_components = ["vae"]
-    # Whether the class draws with the weights of every other one.
-    _takes_any_weights = False
     _callback_tensor_inputs = ["latents", "model_output"]
 
     denoiser: Denoiser
     vae: AutoencoderKL | None
     scheduler: Any
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> "DigitPipeline":
-        """Load a pipeline.
-
-        Args:
-            pretrained_model_name_or_path: a folder, the name of weights that ship with the package, or "user/name" on
-                the Hub. Only configurations and safetensors are read, never code or pickles; classes are our own,
-                whether the folder carries code files for others or not.
-            kwargs: as in `DiffusionPipeline.from_pretrained` (`torch_dtype`, `variant`, components to replace, …) and,
-                for the Hub, `revision`, `cache_dir`, `token`, `local_files_only`, `force_download`. One for both,
-                `trust_remote_code`, may be given and means nothing here.
-
-        Returns:
-            An instance of the class that the folder names.
-
-        Raises:
-            ValueError: no such model; a folder that names another class than the one it is asked of, a component that
-                `allowed.py` does not list, or weights outside of it; a request for pickles or foreign code.
-            FileNotFoundError: no such folder, and the Hub does not give it.
-        """
-        kwargs.pop("trust_remote_code", None)
-        if kwargs.get("custom_pipeline") is not None:
-            raise ValueError(
-                f"custom_pipeline: got {kwargs['custom_pipeline']!r}, but DigitPipeline runs no code of a repository; "
-                "leave it out, or load by diffusers.DiffusionPipeline."
-            )
-        if kwargs.setdefault("use_safetensors", True) is not True:
-            raise ValueError(
-                f"use_safetensors: got {kwargs['use_safetensors']}, expected True or nothing: the alternative is a "
-                "pickle, which can run code."
-            )
-        hub_arguments = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
-        folder = find_pipeline_folder(pretrained_model_name_or_path, hub_arguments)
-        check_shards(folder)
-        class_name = pipeline_class_name(folder)
-        known = {c.__name__: c for c in _subclasses(DigitPipeline)}
-        if class_name not in known:
-            raise ValueError(
-                f"{pretrained_model_name_or_path}: is a {class_name}, expected one of {', '.join(sorted(known))}."
-            )
-        recorded = known[class_name]
-        if not (issubclass(recorded, cls) or issubclass(cls, recorded) or cls._takes_any_weights):
-            raise ValueError(
-                f"{pretrained_model_name_or_path}: is a {class_name}, not a {cls.__name__}; load it by "
-                "DigitPipeline.from_pretrained."
-            )
-        # The more special of the two: what the folder names, or a subclass of it that was asked for by name.
-        chosen = recorded if issubclass(recorded, cls) else cls
-        return DiffusionPipeline.from_pretrained.__func__(chosen, str(folder), **kwargs)
-
-    @classmethod
-    def load_config(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Any:
-        """diffusers' `load_config`, whose classes are ours or on the list of `allowed.py`."""
-        config = super().load_config(pretrained_model_name_or_path, **kwargs)
-        return allowed_index(config) if isinstance(config, dict) else config
-
-    def push_to_hub(
-        self,
-        repo_id: str,
-        commit_message: str | None = None,
-        private: bool | None = None,
-        token: str | None = None,
-        create_pr: bool = False,
-        revision: str | None = None,
-    ) -> str:
-        """Share the pipeline on the Hub, with code for people without this package and a card.
-
-        The card tells what the pipeline is. How it was trained and what was measured lies in the folder of its run,
-        which `text2digit push --model FOLDER` sends along.
-
-        Args:
-            repo_id: user/name, or a name of the token's user; made if it does not exist.
-            commit_message, private, token, create_pr: as in diffusers' method of this name.
-            revision: a branch, made if it does not exist; None is main.
-
-        Returns:
-            Where the commit can be seen.
-
-        Raises:
-            PushError: the message says why, and what the remote holds now.
-        """
-        # The one import against the order of layers: the method is diffusers', and sharing knows pipelines.
-        from ..sharing.upload import Target, push_folder
-
-        target = Target(repo_id, revision, private, create_pr, token)
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            return push_folder(Path(folder), target, commit_message).url
-
-    def save_pretrained(
-        self,
-        save_directory: str | Path,
-        safe_serialization: bool = True,
-        variant: str | None = None,
-        *,
-        push_to_hub: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        """Save, as diffusers' `save_pretrained` does, in safetensors.
-
-        Args:
-            save_directory: a folder, made if it does not exist.
-            safe_serialization: True; False would write pickles.
-            variant: part of the weights' file name, such as "fp16".
-            push_to_hub: also share it, as `repo_id` among the `kwargs` or else by the folder's name.
-            kwargs: of diffusers' method (`max_shard_size`) and of `push_to_hub`.
-
-        Raises:
-            ValueError: `safe_serialization=False`.
-        """
-        if not safe_serialization:
-            raise ValueError("safe_serialization: got False, expected True or nothing: the alternative is a pickle.")
-        names = ("repo_id", "commit_message", "private", "token", "create_pr", "revision")
-        sharing = {name: kwargs.pop(name) for name in names if name in kwargs}
-        super().save_pretrained(save_directory, variant=variant, **kwargs)
-        if push_to_hub:
-            self.push_to_hub(sharing.pop("repo_id", Path(save_directory).name), **sharing)
 
     @property
     def guidance_scale(self) -> float:
@@ -369,7 +246,3 @@ def make_generators(generator: Seeds | None, batch_size: int) -> torch.Generator
 def _device_of(generator: torch.Generator | list[torch.Generator] | None) -> torch.device:
     first = generator[0] if isinstance(generator, list) else generator
     return torch.device("cpu") if first is None else first.device
-
-
-def _subclasses(base: type[DigitPipeline]) -> list[type[DigitPipeline]]:
-    return [c for child in base.__subclasses__() for c in (child, *_subclasses(child))]

@@ -29,11 +29,17 @@ COMPONENT_FILES = {
     "DDPMScheduler": "scheduling_ddpm_digit",
     "UniPCMultistepScheduler": "scheduling_unipc_digit",
 }
-# What finds, checks and uploads folders: of the package alone. Without it diffusers' own methods do the loading.
-LEFT_OUT_MODULES = {f"{PACKAGE}.pipelines.loading", f"{PACKAGE}.pipelines.allowed"}
-LEFT_OUT = {"from_pretrained", "load_config", "save_pretrained", "push_to_hub", "_subclasses"}
-# A pipeline names the classes of its models for type checkers only; their code lies in another file.
-STAND_INS = {f"{PACKAGE}.models": ("from diffusers import ModelMixin", "ModelMixin")}
+# Modules that do not travel: the import and the class that take the place of their names, and why.
+STAND_INS = {
+    # A pipeline names the classes of its models for type checkers only.
+    f"{PACKAGE}.models": ("from diffusers import ModelMixin", "ModelMixin", "its code lies in its own folder"),
+    # What finds, checks and uploads folders is of the package alone.
+    f"{PACKAGE}.pipelines.stored": (
+        "from diffusers import DiffusionPipeline",
+        "DiffusionPipeline",
+        "diffusers' own methods load and save",
+    ),
+}
 
 HEADER = '''"""{name}, as one file that needs torch and diffusers{more} alone.
 
@@ -82,7 +88,7 @@ def _gather(module_name: str) -> list[_Module]:
     gathered: dict[str, _Module] = {}
 
     def visit(name: str) -> None:
-        if name in gathered or name in LEFT_OUT_MODULES or name in STAND_INS:
+        if name in gathered or name in STAND_INS:
             return
         module = _take_apart(name)
         for wanted, _ in module.own_imports:
@@ -122,9 +128,6 @@ def _take_apart(name: str) -> _Module:
         else:
             continue
         dropped.update(_lines_of(node))
-    for inner in ast.walk(tree):
-        if isinstance(inner, ast.FunctionDef) and inner.name in LEFT_OUT:
-            dropped.update(_lines_of(inner))
     return _Module(name, docstring or "", imports, own_imports, _without(text, dropped))
 
 
@@ -203,9 +206,9 @@ def _stand_ins(modules: list[_Module]) -> tuple[list[ast.Import | ast.ImportFrom
     for module in modules:
         for wanted, names in module.own_imports:
             if wanted in STAND_INS:
-                statement, stand_in = STAND_INS[wanted]
+                statement, stand_in, reason = STAND_INS[wanted]
                 imports.append(cast(ast.ImportFrom, ast.parse(statement).body[0]))
-                aliases.update(f"{name} = {stand_in}  # its code lies in its own folder" for name in names)
+                aliases.update(f"{name} = {stand_in}  # {reason}" for name in names)
     return imports, ["\n".join(sorted(aliases))] if aliases else []
 
 
