@@ -22,7 +22,6 @@ from text2digit.runtime import (
 
 DEFAULT_MODEL = "unet-mnist"
 DEFAULT_TEXT_MODEL = "text-mnist"
-DIGITS = range(10)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -94,22 +93,20 @@ def what_to_draw(arguments: argparse.Namespace, pipeline: Any) -> tuple[list, li
     Raises:
         ValueError: prompts for weights of classes, or with classes.
     """
-    from text2digit.pipelines import TextConditionedDigitPipeline
-    from text2digit.pipelines.drawing import inputs_for_classes
-
-    of_text = isinstance(pipeline, TextConditionedDigitPipeline)
+    conditioner = pipeline.conditioner
     if arguments.prompt and arguments.digits:
         raise ValueError("--digits: got it with --prompt, which says what to draw; pass one of them.")
-    if not of_text and (arguments.prompt or arguments.negative_prompt):
+    if not conditioner.reads_words and (arguments.prompt or arguments.negative_prompt):
         raise ValueError(
             f"--prompt: got it for {arguments.model or DEFAULT_MODEL}, which knows classes; pass weights of texts."
         )
     if arguments.prompt:
         labels = [i for i in range(len(arguments.prompt)) for _ in range(arguments.num)]
         return [arguments.prompt[i] for i in labels], labels
-    num_classes = len(DIGITS) if of_text else pipeline.denoiser.config.num_classes
-    labels = [label for label in parse_classes(arguments.digits, num_classes) for _ in range(arguments.num)]
-    return list(inputs_for_classes(pipeline, labels)), labels
+    labels = [
+        label for label in parse_classes(arguments.digits, len(conditioner.class_names)) for _ in range(arguments.num)
+    ]
+    return conditioner.inputs_for_classes(labels), labels
 
 
 def main(argv: Sequence[str] | None = None) -> int:

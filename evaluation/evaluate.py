@@ -19,8 +19,8 @@ from diffusers.utils import logging
 
 from ..config import DataConfig
 from ..data import ImageData
-from ..pipelines import DigitPipeline, TextConditionedDigitPipeline
-from ..pipelines.drawing import draw_images, inputs_for_classes
+from ..pipelines import DigitPipeline
+from ..pipelines.drawing import draw_images
 from ..pipelines.images import to_bytes
 from ..pipelines.loading import find_pipeline_folder
 from ..pipelines.samplers import SCHEDULERS, make_scheduler, replace_scheduler
@@ -152,7 +152,7 @@ def load_model(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
         "guidance_interval": list(config.default_guidance_interval if interval is None else interval),
         "seeds": arguments.seeds or [0],
     }
-    if isinstance(pipeline, TextConditionedDigitPipeline):
+    if pipeline.conditioner.reads_words:
         settings |= {
             "prompts": "captions of training digits",
             "text_encoder_sha256": weights_sha256(folder / "text_encoder"),
@@ -172,9 +172,9 @@ def measure_model(arguments: argparse.Namespace, judge: Judge) -> Measured:
     for name in arguments.sweep_scheduler or [None]:
         swept = pipeline if name is None else with_scheduler(pipeline, name)
         changed += [("steps", swept, {**usual, "steps": steps}) for steps in arguments.sweep_steps]
-    real = RealStrokes(judge.training) if isinstance(pipeline, TextConditionedDigitPipeline) else None
+    real = RealStrokes(judge.training) if pipeline.conditioner.reads_words else None
     labels, seeds = even_labels(arguments.num or NUM, judge.num_classes), settings["seeds"]
-    numerals = inputs_for_classes(pipeline, labels.tolist())
+    numerals = pipeline.conditioner.inputs_for_classes(labels.tolist())
     inputs = {seed: numerals if real is None else real.texts_for(labels, seed) for seed in seeds}
     for _, swept, choice in [("", pipeline, usual), *changed]:  # whatever cannot be drawn fails now, not after an hour
         judge.check_shape(draw(swept, numerals[-1:], 0, **choice))

@@ -13,13 +13,7 @@ from typing import Any
 import torch
 from diffusers.utils import logging
 
-from ..pipelines import (
-    DigitImg2ImgPipeline,
-    DigitInpaintPipeline,
-    DigitPipeline,
-    TextConditionedDigitPipeline,
-    interpolate,
-)
+from ..pipelines import DigitImg2ImgPipeline, DigitInpaintPipeline, DigitPipeline, interpolate
 from ..pipelines.images import image_grid
 from ..runtime import keep_freed_memory, use_all_cores
 
@@ -34,20 +28,20 @@ def redrawn(pipeline: Any) -> torch.Tensor:
 
     Noise is of seed 0, that of the second end of seed 1; steps are `STEPS`, the rest the pipeline's defaults.
     """
-    of_text = isinstance(pipeline, TextConditionedDigitPipeline)
-    digit, other, (first, second) = PROMPTS if of_text else CLASSES
+    conditioner = pipeline.conditioner
+    digit, other, (first, second) = PROMPTS if conditioner.reads_words else CLASSES
     settings = {"num_inference_steps": STEPS, "generator": 0, "output_type": "pt"}
     start = pipeline(digit, **settings).images
 
     def draw_again(kind: type[DigitImg2ImgPipeline], asked: Any, **arguments: Any) -> torch.Tensor:
         again = kind.from_pipe(pipeline)
         again.set_progress_bar_config(disable=True)
-        return again(**{"prompt" if of_text else "class_labels": asked}, image=start, **arguments, **settings).images
+        return again(**{conditioner.argument: asked}, image=start, **arguments, **settings).images
 
     by_strength = [draw_again(DigitImg2ImgPipeline, other, strength=i / COLUMNS) for i in range(COLUMNS)]
     upper_half = torch.zeros_like(start)
     upper_half[:, :, : start.shape[2] // 2] = 1
-    digits = [str(i) if of_text else i for i in range(COLUMNS)]
+    digits = conditioner.inputs_for_classes(range(COLUMNS))
     parts = [draw_again(DigitInpaintPipeline, each, mask_image=upper_half) for each in digits]
     way = interpolate(pipeline, first, second, count=COLUMNS, num_inference_steps=STEPS, output_type="pt")
     return torch.cat([*by_strength, *parts, torch.stack(way)]).cpu()

@@ -14,8 +14,8 @@ import torch
 from diffusers.utils import logging
 
 from ..config import DataConfig
-from ..pipelines import DigitImg2ImgPipeline, DigitPipeline, TextConditionedDigitPipeline
-from ..pipelines.drawing import BATCH_SIZE, inputs_for_classes
+from ..pipelines import DigitImg2ImgPipeline, DigitPipeline
+from ..pipelines.drawing import BATCH_SIZE
 from ..pipelines.images import to_bytes
 from ..runtime import keep_freed_memory, use_all_cores
 from .judge import Judge, cache_folder, evenly
@@ -35,13 +35,12 @@ def by_strength(pipeline: Any, judge: Judge, strengths: Sequence[float], num: in
     again = DigitImg2ImgPipeline.from_pipe(pipeline)
     again.set_progress_bar_config(disable=True)
     real = evenly(judge.held_out, num)
-    argument = "prompt" if isinstance(pipeline, TextConditionedDigitPipeline) else "class_labels"
-    asked = inputs_for_classes(pipeline, real.labels.tolist())
+    asked = pipeline.conditioner.inputs_for_classes(real.labels.tolist())
     results = []
     for strength in strengths:
         parts = [
             again(
-                **{argument: asked[start : start + BATCH_SIZE]},
+                **{pipeline.conditioner.argument: asked[start : start + BATCH_SIZE]},
                 image=real.images[start : start + BATCH_SIZE] / 255,
                 strength=strength,
                 num_inference_steps=STEPS,

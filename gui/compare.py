@@ -145,7 +145,7 @@ def _draw_one(desk: Desk, settings: Settings, asked: int | str, live: list[torch
         def keep(pipe: Any, i: int, t: torch.Tensor, tensors: dict) -> dict:
             if len(tensors["latents"]) > 1:
                 raise ValueError(f"prompt: got a number of {len(tensors['latents'])} digits, expected one digit.")
-            live.append(pipe._decode(tensors["latents"], "pt")[0].float().cpu())
+            live.append(pipe.decode_latents(tensors["latents"], "pt")[0].float().cpu())
             return tell(pipe, i, t, tensors)
 
         with Forwards(pipeline.denoiser) as forwards:

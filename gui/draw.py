@@ -7,7 +7,7 @@ import gradio as gr
 import torch
 
 from ..pipelines.images import image_grid
-from ..pipelines.pipeline_digit import make_generators
+from ..pipelines.options import make_generators
 from .parts import Asked, Controls, Desk, Result, read_settings, run_buttons, wire
 from .pictures import stack_rows, thin, tiles
 from .snippets import draw_snippet
@@ -41,7 +41,7 @@ def draw_tab(desk: Desk) -> None:
 def _noise(desk: Desk) -> str:
     """What the page opens with: the very noise that its first digits are made of."""
     pipeline, names = desk.studio.pipeline(desk.studio.model), desk.studio.class_names(desk.studio.model)[:10]
-    noise = pipeline._draw_noise(len(names), make_generators(0, len(names)), None, torch.device("cpu"))
+    noise = pipeline.prepare_latents(len(names), make_generators(0, len(names))).cpu()
     return tiles(list((noise / 2 + 0.5).clamp(0, 1)), names, desk.words("becomes_digit"), WIDE)
 
 
@@ -59,7 +59,7 @@ def draw_grid(
 
     def call(tell: Any) -> Any:
         def keep(pipe: Any, i: int, t: torch.Tensor, tensors: dict) -> dict:
-            frames.append(pipe._decode(tensors["latents"], "pt").float().cpu())
+            frames.append(pipe.decode_latents(tensors["latents"], "pt").float().cpu())
             return tell(pipe, i, t, tensors)
 
         with Forwards(pipeline.denoiser) as forwards:

@@ -127,7 +127,7 @@ def redraw(
     def call(tell: Any) -> Any:
         def keep(pipe: Any, i: int, t: torch.Tensor, tensors: dict) -> dict:
             recorder.keep(tensors["model_output"])
-            frames.append(pipe._decode(tensors["latents"], "pt").float().cpu())
+            frames.append(pipe.decode_latents(tensors["latents"], "pt").float().cpu())
             return tell(pipe, i, t, tensors)
 
         with recorder, Forwards(pipeline.denoiser) as forwards:
@@ -145,7 +145,7 @@ def redraw(
             ).images
         return image.float().cpu(), forwards.seen
 
-    original = pipeline._decode(pipeline._encode_image(start), "pt")[0]
+    original = pipeline.decode_latents(pipeline.encode_image(start), "pt")[0]
     for news in studio.stream(call):
         if isinstance(news, Step):
             yield result.step(_redraw_tiles(words, original, recorder, frames[-1][0]), news.index, news.total)

@@ -15,8 +15,8 @@ import torch
 
 from ..data.datasets import DIGIT_NAMES
 from ..evaluation.classifier import DigitClassifier, load_classifier
-from ..pipelines import DigitPipeline, TextConditionedDigitPipeline
-from ..pipelines.grids import known_spacings
+from ..pipelines import DigitPipeline
+from ..pipelines.foreign import known_spacings
 from ..pipelines.loading import shipped_names
 from ..pipelines.samplers import SCHEDULERS, make_scheduler
 from ..schedulers.noise import NoisePath
@@ -124,7 +124,7 @@ class Studio:
 
     def takes_prompts(self, model: str) -> bool:
         """Whether a model draws prompts, and not classes."""
-        return isinstance(self.pipeline(model), TextConditionedDigitPipeline)
+        return self.pipeline(model).conditioner.reads_words
 
     def class_names(self, model: str) -> list[str]:
         """What a visitor may choose from: the class ids, with names where they are not digits."""

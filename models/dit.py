@@ -113,13 +113,16 @@ class DigitDiT2DModel(ModelMixin, AttentionMixin, ConfigMixin):
         conv_kernel_size: side, in patches and odd, of two `NeighbourConv`s in every block, without which a small
             transformer is slow to learn what lies next to what (CHANGELOG.md); None is DiT as published.
         dropout: probability in [0, 1), inside the MLPs.
+        pipeline_defaults: class names, steps and guidance that a pipeline of these weights uses; the model does not.
 
     Raises:
         ValueError: for sizes that do not fit together; the message names both numbers.
     """
 
+    component_name = "transformer"  # what diffusers calls a denoiser of this kind
     _supports_gradient_checkpointing = True
     _no_split_modules = ["DiTBlock"]
+    _repeated_blocks = ["DiTBlock"]
     _skip_layerwise_casting_patterns = ["norm", "condition_embedding", "class_", "patch_in", "patch_out"]
 
     @register_to_config
@@ -138,6 +141,7 @@ class DigitDiT2DModel(ModelMixin, AttentionMixin, ConfigMixin):
         mlp_ratio: float = 4.0,
         conv_kernel_size: int | None = None,
         dropout: float = 0.0,
+        pipeline_defaults: dict | None = None,
     ):
         super().__init__()
         check_sizes(

@@ -117,13 +117,16 @@ class DigitUNet2DModel(ModelMixin, AttentionMixin, ConfigMixin):
         attention_head_dim: channels per head; must divide the channels of the levels that attend.
         norm_num_groups: groups of the group normalizations; must divide every entry of `block_out_channels`.
         dropout: probability in [0, 1), inside the residual blocks.
+        pipeline_defaults: class names, steps and guidance that a pipeline of these weights uses; the model does not.
 
     Raises:
         ValueError: for sizes that do not fit together; the message names both numbers.
     """
 
+    component_name = "unet"  # what diffusers calls a denoiser of this kind
     _supports_gradient_checkpointing = True
     _no_split_modules = ["UNetBlock"]
+    _repeated_blocks = ["UNetBlock"]
     _skip_layerwise_casting_patterns = ["norm", "condition_embedding", "class_", "conv_in", "conv_out"]
 
     @register_to_config
@@ -142,6 +145,7 @@ class DigitUNet2DModel(ModelMixin, AttentionMixin, ConfigMixin):
         attention_head_dim: int = 32,
         norm_num_groups: int = 8,
         dropout: float = 0.0,
+        pipeline_defaults: dict | None = None,
     ):
         super().__init__()
         self._check_arguments()

@@ -9,16 +9,8 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from ..runtime import join_shares, process_count, process_index, share_of
-from .pipeline_text_conditioned import TextConditionedDigitPipeline
 
 BATCH_SIZE = 100
-
-
-def inputs_for_classes(pipeline: Any, class_labels: Sequence[int]) -> list[int] | list[str]:
-    """What a pipeline is to be called with for given classes: ids, or numerals as prompts."""
-    if isinstance(pipeline, TextConditionedDigitPipeline):
-        return [str(label) for label in class_labels]
-    return list(class_labels)
 
 
 def draw_images(

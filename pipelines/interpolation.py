@@ -1,13 +1,12 @@
 """From one digit to another: between two noises on the sphere, between two conditions by their predictions."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from .grids import set_timesteps
-from .pipeline_digit import Conditions, Guidance, make_generators
-from .pipeline_text_conditioned import TextConditionedDigitPipeline
+from .options import GuidanceOptions, make_generators
 
 
 def slerp(first: torch.Tensor, second: torch.Tensor, fraction: float) -> torch.Tensor:
@@ -61,26 +60,21 @@ def interpolate(
     """
     if count < 2:
         raise ValueError(f"count: got {count}, expected 2 or more: both ends.")
-    steps = pipeline._check_call(num_inference_steps, output_type, ())
-    ends = [_condition_of(pipeline, condition) for condition in (first, second)]
-    device = pipeline._execution_device
-    noises = [pipeline._draw_noise(1, make_generators(int(seed), 1), None, device) for seed in seeds]
+    options = pipeline.check_inputs(num_inference_steps, output_type=output_type, guidance_interval=(0.0, 1.0))
+    conditioner = pipeline.conditioner
+    inputs = conditioner.listed([first, second] if not conditioner.reads_words else [str(first), str(second)])
+    ends = [conditioner.encode([condition]) for condition in inputs]
+    if max(end.sizes[0] for end in ends) > 1:
+        raise ValueError(
+            f"prompt: got a number of {max(end.sizes[0] for end in ends)} digits, expected one for one image."
+        )
+    noises = [pipeline.prepare_latents(1, make_generators(int(seed), 1)) for seed in seeds]
     images = []
     for i in range(count):
         fraction = i / (count - 1)
-        grid = set_timesteps(pipeline.scheduler, steps, None, device)
-        latents = pipeline._prepare_latents(1, None, slerp(noises[0], noises[1], fraction), device)
-        latents = pipeline._denoise(latents, grid, ends[1], ends[0], Guidance(fraction), None, 0.0, None, ())
-        images.append(pipeline._decode(latents, output_type)[0])
+        mixed = replace(ends[1], null=ends[0].cond)
+        chosen = replace(options, guidance=GuidanceOptions(fraction))
+        latents = pipeline.denoise(slerp(noises[0], noises[1], fraction), mixed, chosen)
+        images.append(pipeline.decode_latents(latents, output_type)[0])
     pipeline.maybe_free_model_hooks()
     return images
-
-
-def _condition_of(pipeline: Any, condition: int | str) -> Conditions:
-    """The denoiser's arguments for one image."""
-    if not isinstance(pipeline, TextConditionedDigitPipeline):
-        return pipeline._class_conditions(pipeline._label_ids(condition)[:1], pipeline._execution_device)[0]
-    (reading,) = pipeline._read(str(condition))
-    if len(reading.digits) > 1:
-        raise ValueError(f"prompt: got a number of {len(reading.digits)} digits, expected one for one image.")
-    return pipeline._prompt_conditions([reading.text], None, None, 1)

@@ -1,29 +1,30 @@
-"""`ClassConditionedDigitPipeline`: digits of the classes that one asks for."""
+"""`ClassConditionedDigitPipeline`: images of the classes that one asks for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, AutoencoderTiny
 from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 from ..models import DigitDiT2DModel, DigitUNet2DModel
-from .conditions import ClassConditions, Labels, names_by_id
-from .grids import set_timesteps
-from .pipeline_digit import DigitPipeline, Seeds, make_generators
+from .conditioners import ClassConditioner, Labels
+from .options import Seeds, StepCallback, make_generators
+from .pipeline_digit import DigitPipeline
 
 
-class ClassConditionedDigitPipeline(ClassConditions, DigitPipeline):
-    """Draws images of given classes, with classifier-free guidance.
+class ClassConditionedDigitPipeline(DigitPipeline):
+    """Samples images of given classes, with classifier-free guidance.
 
     Args:
         denoiser: predicts; trained with label dropout if guidance is wanted.
         scheduler: any scheduler of diffusers' interface whose `prediction_type` is what the denoiser predicts.
         vae: decodes latents; None where the denoiser works on pixels.
-        id2label: names of the classes, several names of one class separated by commas.
+        id2label: names of the classes, several names of one class separated by commas. None is what the denoiser's
+            config says, and so for the next three.
         default_num_inference_steps, default_guidance_scale, default_guidance_interval: what a call uses that does not
-            say.
+            say; 10, 2.0 and (0.0, 1.0) if the denoiser's config does not say either.
 
     Raises:
         ValueError: a denoiser without classes.
@@ -33,24 +34,29 @@ class ClassConditionedDigitPipeline(ClassConditions, DigitPipeline):
         self,
         denoiser: DigitUNet2DModel | DigitDiT2DModel,
         scheduler: SchedulerMixin,
-        vae: AutoencoderKL | None = None,
+        vae: AutoencoderKL | AutoencoderTiny | None = None,
         id2label: dict | None = None,
-        default_num_inference_steps: int = 10,
-        default_guidance_scale: float = 2.0,
-        default_guidance_interval: list | tuple = (0.0, 1.0),
+        default_num_inference_steps: int | None = None,
+        default_guidance_scale: float | None = None,
+        default_guidance_interval: list | tuple | None = None,
     ):
         super().__init__()
         if denoiser.config.num_classes is None:
             raise ValueError(
                 "denoiser: got a model with num_classes=None, expected one that is conditioned on classes."
             )
-        self.register_modules(denoiser=denoiser, scheduler=scheduler, vae=vae)
-        self.register_to_config(
-            id2label=names_by_id(id2label),
+        self._register(
+            {"denoiser": denoiser, "scheduler": scheduler, "vae": vae},
+            id2label=id2label,
             default_num_inference_steps=default_num_inference_steps,
             default_guidance_scale=default_guidance_scale,
             default_guidance_interval=default_guidance_interval,
         )
+
+    @property
+    def conditioner(self) -> ClassConditioner:
+        """Turns classes into conditions."""
+        return ClassConditioner(self.denoiser.config.num_classes, self.config.id2label, self._execution_device)
 
     @torch.no_grad()
     def __call__(
@@ -65,31 +71,32 @@ class ClassConditionedDigitPipeline(ClassConditions, DigitPipeline):
         timesteps: Sequence[float] | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
-        callback_on_step_end: Callable[..., dict | None] | None = None,
+        callback_on_step_end: StepCallback | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         guidance: str = "cfg",
         guidance_interval: tuple[float, float] | None = None,
         weak_denoiser: DigitUNet2DModel | DigitDiT2DModel | None = None,
     ) -> ImagePipelineOutput | tuple[Any]:
-        """Draw.
+        """Sample images.
 
         Args:
-            class_labels: a class or several: ids, names of `id2label`, or an integer tensor.
+            class_labels: a class or several: ids, names of `id2label`, or an integer array or tensor.
             num_images_per_prompt: images of each class; those of one class come next to each other.
             num_inference_steps: denoising steps; None is the default saved with the weights.
             guidance_scale: `uncond + s * (cond - uncond)`: 1 is off and costs one forward, 0 is unconditional, more is
                 truer to class and less diverse; None is the default saved with the weights.
-            generator: a generator or a list of one per image; or a seed (image i is seeded `seed + i`), or a list of
-                one seed per image. With one per image, an image is the same in any batch.
+            generator: a generator or one per image; or a seed (image i is seeded `seed + i`), or one seed per image.
+                With one per image, an image is the same in any batch, up to the rounding of float32.
             latents: (B, C, H, W) noise of unit variance to start from, in place of drawn noise.
             eta: fresh noise of DDIM, 0 (none) to 1 (as much as DDPM).
             timesteps: a grid of one's own, descending, in place of `num_inference_steps`.
             output_type: "pil", "np" (B, H, W, C) or "pt" (B, C, H, W) in [0, 1], or "latent" (B, C, H, W) in [-1, 1].
             return_dict: return an `ImagePipelineOutput`, else a tuple.
             callback_on_step_end: called after each step as (pipeline, step, timestep, {name: tensor}); the "latents"
-                of a dict that it returns replace the pipeline's.
-            callback_on_step_end_tensor_inputs: which of "latents" and "model_output" it gets.
-            guidance: "cfg", "cfg_rescale" or "cfg_zero" (`pipelines/guidance.py`).
+                of a dict that it returns replace the call's. The pipeline that it gets is the call's own view: see
+                `Call`. Also a `PipelineCallback` of diffusers.
+            callback_on_step_end_tensor_inputs: which of `options.TENSOR_INPUTS` it gets.
+            guidance: name of a rule in `guidance.GUIDANCE_RULES`, such as "cfg".
             guidance_interval: start and end of guidance as fractions of the steps from pure noise, outside of which a
                 scale above 1 is off and costs one forward; None is the default saved with the weights.
             weak_denoiser: autoguidance (2406.02507): a worse model of the same kind, such as an early checkpoint,
@@ -103,32 +110,23 @@ class ClassConditionedDigitPipeline(ClassConditions, DigitPipeline):
 
         Source: 2207.12598 for guidance; the samplers' papers are named in `schedulers/`.
         """
-        # 1. Check inputs; encode the condition.
-        steps = self._check_call(num_inference_steps, output_type, callback_on_step_end_tensor_inputs)
-        guide = self._guidance(guidance_scale, guidance, guidance_interval, weak_denoiser)
-        if num_images_per_prompt < 1:
-            raise ValueError(f"num_images_per_prompt: got {num_images_per_prompt}, expected 1 or more.")
-        ids = [i for i in self._label_ids(class_labels) for _ in range(num_images_per_prompt)]
-        device = self._execution_device
-        cond, uncond = self._class_conditions(ids, device)
-
-        # 2. Make noise.
-        grid = set_timesteps(self.scheduler, steps, timesteps, device)
-        generators = make_generators(generator, len(ids))
-        latents = self._prepare_latents(len(ids), generators, latents, device)
-
-        # 3. Denoise, 4. decode.
-        latents = self._denoise(
-            latents,
-            grid,
-            cond,
-            uncond,
-            guide,
-            generators,
+        options = self.check_inputs(
+            num_inference_steps,
+            guidance_scale,
             eta,
-            callback_on_step_end,
-            callback_on_step_end_tensor_inputs,
+            timesteps,
+            output_type=output_type,
+            callback_on_step_end=callback_on_step_end,
+            callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
+            guidance=guidance,
+            guidance_interval=guidance_interval,
+            weak_denoiser=weak_denoiser,
+            num_images_per_prompt=num_images_per_prompt,
         )
-        images = self._decode(latents, output_type)
+        conditions = self.encode_conditions(class_labels, repeats=int(num_images_per_prompt))
+        generators = make_generators(generator, len(conditions))
+        latents = self.prepare_latents(len(conditions), generators, latents)
+        latents = self.denoise(latents, conditions, options, generators)
+        images = self.decode_latents(latents, output_type)
         self.maybe_free_model_hooks()
         return ImagePipelineOutput(images=images) if return_dict else (images,)

@@ -1,9 +1,8 @@
-"""`DigitPipeline`: what every pipeline here shares, above all the one denoising loop."""
+"""`DigitPipeline`: what every pipeline here shares, from checked arguments to decoded images."""
 
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 from diffusers import AutoencoderKL
@@ -11,238 +10,267 @@ from diffusers.image_processor import VaeImageProcessor
 from diffusers.utils.torch_utils import randn_tensor
 
 from ..models import DigitDiT2DModel, DigitUNet2DModel
-from .guidance import get_guidance_rule, scale_in_interval, starts_with_zero
+from .call import Call
+from .codec import LatentCodec, PixelCodec
+from .conditioners import Conditioner, Conditions, id_of
+from .options import OUTPUT_TYPES, TENSOR_INPUTS, Generators, GuidanceOptions, SamplingOptions, whole_number
 from .stored import StoredPipeline
 
-OUTPUT_TYPES = ("pil", "np", "pt", "latent")
-
 Denoiser = DigitUNet2DModel | DigitDiT2DModel
-Seeds = torch.Generator | int | Sequence[torch.Generator] | Sequence[int]
-Conditions = dict[str, torch.Tensor]
+Pipeline = TypeVar("Pipeline", bound="DigitPipeline")
 
-
-@dataclass(frozen=True)
-class Guidance:
-    """How a call is guided; the fields are the arguments of `__call__`."""
-
-    guidance_scale: float = 1.0
-    guidance: str = "cfg"
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
-    weak_denoiser: Denoiser | None = None
-
-    def __post_init__(self) -> None:
-        scale, interval = self.guidance_scale, self.guidance_interval
-        if not isinstance(scale, int | float) or not abs(scale) < float("inf"):
-            raise ValueError(f"guidance_scale: got {scale!r}, expected a finite number; 1 is off, 0 unconditional.")
-        if len(interval) != 2 or not 0 <= interval[0] <= interval[1] <= 1:
-            raise ValueError(f"guidance_interval: got {interval}, expected start and end with 0 <= start <= end <= 1.")
-        get_guidance_rule(self.guidance)
+# What a pipeline says of its weights where neither the pipeline nor the denoiser's config says it.
+PIPELINE_DEFAULTS: dict[str, Any] = {
+    "id2label": None,
+    "max_prompt_tokens": 32,
+    "digit_guidance": False,
+    "default_num_inference_steps": 10,
+    "default_guidance_scale": 2.0,
+    "default_guidance_interval": (0.0, 1.0),
+}
 
 
 class DigitPipeline(StoredPipeline):
     """Base of the pipelines; `DigitPipeline.from_pretrained` returns the class that the folder names.
 
-    Subclasses turn their own arguments into conditions of the denoiser and call `_denoise` and `_decode`.
+    A subclass is a signature: its `__call__` puts together the methods here.
+    Calls change nothing of the pipeline but the record of the last one (`guidance_scale`, `num_timesteps`,
+    `interrupt`), so threads may share it.
     """
 
-    model_cpu_offload_seq = "denoiser->vae"
+    model_cpu_offload_seq = "text_encoder->denoiser->vae"
     _optional_components = ["vae"]
-    _callback_tensor_inputs = ["latents", "model_output"]
+    _callback_tensor_inputs = list(TENSOR_INPUTS)
 
     denoiser: Denoiser
     vae: AutoencoderKL | None
     scheduler: Any
 
+    def _register(self, components: Mapping[str, Any], **given: Any) -> None:
+        """Keep components and defaults.
+
+        Defaults that are not given are those in the denoiser's config, which gets all of them: it goes where
+        `pipe.components` go.
+        """
+        self.register_modules(**components)
+        if type(components.get("tokenizer")).__name__ == "TokenizersBackend":
+            # transformers 5 calls PreTrainedTokenizerFast so; 4 knows the old name alone, and 5 both.
+            self.register_to_config(tokenizer=("transformers", "PreTrainedTokenizerFast"))
+        saved = self.denoiser.config.get("pipeline_defaults") or {}
+        defaults = {}
+        for name, general in PIPELINE_DEFAULTS.items():
+            known = given.get(name) if given.get(name) is not None else saved.get(name)
+            defaults[name] = general if known is None else known
+        if defaults["id2label"] is not None:  # JSON turns integer keys into strings
+            defaults["id2label"] = {int(i): name for i, name in defaults["id2label"].items()}
+        self.register_to_config(**{name: defaults[name] for name in given})
+        self.denoiser.register_to_config(pipeline_defaults=defaults)
+
+    @classmethod
+    def from_pipe(cls: type[Pipeline], pipeline: Any, **kwargs: Any) -> Pipeline:
+        """Return a pipeline of this class around the components of another one, in the dtypes that they have.
+
+        Args:
+            pipeline: any, with the components that this class needs.
+            kwargs: components and config entries to replace, and `torch_dtype` to cast to.
+
+        Raises:
+            ValueError: a component that is missing, or an argument that the class does not have.
+        """
+        casts = [dtype for dtype in (kwargs.pop("torch_dtype", None), kwargs.pop("dtype", None)) if dtype is not None]
+        parameters = list(inspect.signature(cls.__init__).parameters)[1:]
+        if unknown := sorted(set(kwargs) - set(parameters)):
+            raise ValueError(f"from_pipe: got {', '.join(unknown)}, expected some of {', '.join(parameters)}.")
+        known = {**pipeline.config, **pipeline.components, **kwargs}
+        given = {name: known[name] for name in parameters if name in known}
+        if "denoiser" not in given:
+            raise ValueError(f"from_pipe: got a {type(pipeline).__name__}, expected a pipeline with a denoiser.")
+        new = cls(**given)
+        return new.to(dtype=casts[0]) if casts else new
+
+    # --- parts ---------------------------------------------------------------------------------------------------
+
+    @property
+    def conditioner(self) -> Conditioner:
+        """Turns the inputs of a call into conditions of the denoiser."""
+        raise NotImplementedError(f"{type(self).__name__} has no conditioner; use a pipeline of classes or of texts.")
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Id of each class name."""
+        return self.conditioner.ids
+
+    def get_label_ids(self, label: str | Sequence[str]) -> list[int]:
+        """Return the ids of one class name or several.
+
+        Raises:
+            ValueError: a name that the model does not know; the message lists those it knows.
+        """
+        return [id_of(name, self.labels) for name in ([label] if isinstance(label, str) else label)]
+
+    @property
+    def codec(self) -> PixelCodec | LatentCodec:
+        """Turns images into what the denoiser works on, and back."""
+        return PixelCodec(self.denoiser.config.in_channels) if self.vae is None else LatentCodec(self.vae)
+
+    @property
+    def vae_scale_factor(self) -> int:
+        """Pixels of an image per place of its latents, in height and in width."""
+        return self.codec.scale_factor
+
+    @property
+    def image_processor(self) -> VaeImageProcessor:
+        """Reads images of any kind and size, and writes them; diffusers' own."""
+        channels = self.codec.channels
+        return VaeImageProcessor(vae_scale_factor=1, do_convert_grayscale=channels == 1, do_convert_rgb=channels == 3)
+
+    @property
+    def unet(self) -> Denoiser:
+        """The denoiser, if it is a UNet: diffusers' tools look for it by this name."""
+        return self._denoiser_called("unet")
+
+    @property
+    def transformer(self) -> Denoiser:
+        """The denoiser, if it is a transformer: diffusers' tools look for it by this name."""
+        return self._denoiser_called("transformer")
+
+    def _denoiser_called(self, name: str) -> Denoiser:
+        if self.denoiser.component_name != name:
+            raise AttributeError(f"{type(self).__name__} has no {name}; its denoiser is pipe.denoiser.")
+        return self.denoiser
+
+    # --- the last call, or in a callback the one under way ---------------------------------------------------------
+
     @property
     def guidance_scale(self) -> float:
-        """Guidance of the call under way; a callback may change it for the next steps by `pipe._guidance_scale`."""
+        """Guidance scale; a callback changes that of the next steps by `pipe._guidance_scale`."""
         return self._guidance_scale
 
     @property
     def num_timesteps(self) -> int:
-        """Number of denoising steps of the call under way."""
+        """Number of denoising steps."""
         return self._num_timesteps
 
     @property
     def interrupt(self) -> bool:
-        """Set `pipe._interrupt = True` in a callback to end the call after that step."""
+        """Whether a callback ended the call early, by `pipe._interrupt = True`."""
         return self._interrupt
 
-    def _check_call(self, num_inference_steps: int | None, output_type: str, tensor_inputs: Sequence[str]) -> int:
-        """Refuse what no call takes; returns the number of steps, by default that saved with the weights."""
-        if num_inference_steps is None:
-            num_inference_steps = int(self.config.default_num_inference_steps)
-        if not isinstance(num_inference_steps, int) or num_inference_steps < 1:
-            raise ValueError(f"num_inference_steps: got {num_inference_steps!r}, expected a whole number from 1 up.")
+    # --- the way of a call -----------------------------------------------------------------------------------------
+
+    def check_inputs(
+        self,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        eta: float = 0.0,
+        timesteps: Sequence[float] | None = None,
+        strength: float = 1.0,
+        output_type: str = "pil",
+        callback_on_step_end: Any = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        guidance: str = "cfg",
+        guidance_interval: tuple[float, float] | None = None,
+        weak_denoiser: Denoiser | None = None,
+        num_images_per_prompt: int = 1,
+    ) -> SamplingOptions:
+        """Return the options of a call: what its arguments say, and what was saved with the weights where they do not.
+
+        Args:
+            num_inference_steps and all others: as in `ClassConditionedDigitPipeline` and `DigitImg2ImgPipeline`.
+
+        Raises:
+            ValueError: an argument that is out of range.
+        """
+        whole_number("num_images_per_prompt", num_images_per_prompt)
         if output_type not in OUTPUT_TYPES:
             raise ValueError(f"output_type: got {output_type!r}, expected one of {', '.join(OUTPUT_TYPES)}.")
-        for name in tensor_inputs:
-            if name not in self._callback_tensor_inputs:
-                raise ValueError(
-                    f"callback_on_step_end_tensor_inputs: got {name!r}, expected some of "
-                    f"{', '.join(self._callback_tensor_inputs)}."
-                )
-        return num_inference_steps
+        c = self.config
+        rule = GuidanceOptions(
+            c.default_guidance_scale if guidance_scale is None else guidance_scale,
+            guidance,
+            c.default_guidance_interval if guidance_interval is None else guidance_interval,
+            weak_denoiser,
+        )
+        steps = c.default_num_inference_steps if num_inference_steps is None else num_inference_steps
+        callback = (callback_on_step_end, tuple(callback_on_step_end_tensor_inputs))
+        return SamplingOptions(steps, timesteps, strength, eta, rule, *callback)
 
-    def _guidance(
-        self,
-        guidance_scale: float | None,
-        guidance: str,
-        guidance_interval: tuple[float, float] | None,
-        weak_denoiser: Denoiser | None,
-    ) -> Guidance:
-        """How a call is guided: as it says, and as was saved with the weights where it does not say."""
-        scale = self.config.default_guidance_scale if guidance_scale is None else guidance_scale
-        interval = self.config.default_guidance_interval if guidance_interval is None else guidance_interval
-        return Guidance(scale, guidance, interval, weak_denoiser)
+    def encode_conditions(
+        self, inputs: Any, negative: Any = None, repeats: int = 1, generators: Generators = None
+    ) -> Conditions:
+        """Return what the denoiser is told for classes or prompts; see `Conditioner.encode`."""
+        conditioner = self.conditioner
+        return conditioner.encode(conditioner.listed(inputs), negative, repeats=repeats, generators=generators)
 
-    def _draw_noise(
-        self,
-        batch_size: int,
-        generator: torch.Generator | list[torch.Generator] | None,
-        latents: torch.Tensor | None,
-        device: torch.device,
+    def prepare_latents(
+        self, batch_size: int, generators: Generators = None, latents: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Noise of unit variance, or what is given in its place: float32 on the device."""
+        """Return `latents` if given, otherwise draw Gaussian noise: (B, C, H, W) float32 of unit variance.
+
+        Noise is drawn on the CPU unless the generator lives elsewhere, so that one seed is one image on every device.
+
+        Args:
+            batch_size: B.
+            generators: one, or one for each image.
+            latents: noise to start from, of this shape.
+
+        Raises:
+            ValueError: latents of another shape.
+        """
         c = self.denoiser.config
         shape = (batch_size, c.in_channels, c.sample_size, c.sample_size)
         if latents is None:
-            # Drawn on the CPU unless the generator lives elsewhere, so that one seed is one image on every device.
-            latents = randn_tensor(shape, generator=generator, device=_device_of(generator), dtype=torch.float32)
+            first = generators[0] if isinstance(generators, list) else generators
+            device = torch.device("cpu") if first is None else first.device
+            latents = randn_tensor(shape, generator=generators, device=device, dtype=torch.float32)
         elif latents.shape != shape:
             raise ValueError(f"latents: got shape {tuple(latents.shape)}, expected {shape}.")
-        return latents.to(device, torch.float32)
+        return latents.to(self._execution_device, torch.float32)
 
-    def _prepare_latents(
-        self,
-        batch_size: int,
-        generator: torch.Generator | list[torch.Generator] | None,
-        latents: torch.Tensor | None,
-        device: torch.device,
-    ) -> torch.Tensor:
-        """Noise of the scheduler's initial scale."""
-        # diffusers' flow schedulers name no initial scale: a flow starts at unit variance.
-        scale = getattr(self.scheduler, "init_noise_sigma", 1.0)
-        return self._draw_noise(batch_size, generator, latents, device) * scale
-
-    def _predict(
-        self,
-        sample: torch.Tensor,
-        timestep: torch.Tensor,
-        cond: Conditions,
-        uncond: Conditions,
-        guidance: Guidance,
-        guidance_scale: float,
-    ) -> torch.Tensor:
-        """The guided prediction, float32; two conditions in one forward, or one where the other has no say."""
-        weak_denoiser = guidance.weak_denoiser
-        combine = get_guidance_rule(guidance.guidance)
-        if guidance_scale == 1:
-            output = self.denoiser(sample, timestep, **cond).sample.float()
-        elif weak_denoiser is not None:
-            weak = weak_denoiser(sample.to(weak_denoiser.dtype), timestep, **cond).sample.float()
-            output = combine(self.denoiser(sample, timestep, **cond).sample.float(), weak, guidance_scale)
-        elif guidance_scale == 0:
-            output = self.denoiser(sample, timestep, **uncond).sample.float()
-        else:
-            both = {name: torch.cat([uncond[name], cond[name]]) for name in cond}
-            output = self.denoiser(torch.cat([sample, sample]), timestep, **both).sample.float()
-            uncond_output, cond_output = output.chunk(2)
-            output = combine(cond_output, uncond_output, guidance_scale)
-        # A model with a learned variance says two things; only DDPM's learned types listen to the second.
-        learned = str(self.scheduler.config.get("variance_type")).startswith("learned")
-        return output if learned else output[:, : self.denoiser.config.in_channels]
-
-    def _denoise(
+    @torch.no_grad()
+    def denoise(
         self,
         latents: torch.Tensor,
-        timesteps: torch.Tensor,
-        cond: Conditions,
-        uncond: Conditions,
-        guidance: Guidance,
-        generator: torch.Generator | list[torch.Generator] | None,
-        eta: float,
-        callback_on_step_end: Callable[..., dict | None] | None,
-        callback_on_step_end_tensor_inputs: Sequence[str],
+        conditions: Conditions,
+        options: SamplingOptions,
+        generators: Generators = None,
+        original: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """The loop: predict, step, tell the callback.
+        """Return clean latents, (N, C, H, W) float32.
 
         Args:
-            latents: (B, C, H, W) noise, float32.
-            timesteps: the scheduler's grid, or the end of it.
-            cond, uncond: keyword tensors of the denoiser, (B, ...), the second for "no condition".
-            guidance, generator, eta: as in the pipelines' `__call__`.
-            callback_on_step_end: called as (pipeline, step, timestep, {name: tensor}); may return replacements.
-            callback_on_step_end_tensor_inputs: which tensors it gets.
-
-        Returns:
-            (B, C, H, W) float32.
+            latents: (N, C, H, W) noise of unit variance, as `prepare_latents` returns it.
+            conditions: of the N pieces.
+            options: as `check_inputs` returns them.
+            generators: of the fresh noise of a sampler that adds some; one, or one for each piece.
+            original: clean latents to begin from, with noise added up to the level that `options.strength` says.
+            mask: (N or 1, 1, H, W), 1 where to sample and 0 where the original stays (2201.09865, equation 8).
         """
-        self._guidance_scale, self._num_timesteps, self._interrupt = guidance.guidance_scale, len(timesteps), False
-        # FlowMatchEuler and FlowMatchHeun name no prediction type: a flow is all that they know.
-        prediction_type = self.scheduler.config.get("prediction_type", "flow_prediction")
-        step_arguments = self._step_arguments(generator, eta)
-        whole = len(self.scheduler.timesteps)
-        skipped = whole - len(timesteps)  # what a strength leaves out: an interval means noise levels
-        dtype = self.denoiser.dtype  # diffusers finds it by a walk over the weights, half a millisecond
-        with self.progress_bar(total=len(timesteps)) as progress:
-            for i, t in enumerate(timesteps):
-                scale = scale_in_interval(self._guidance_scale, guidance.guidance_interval, (skipped + i) / whole)
-                model_input = self.scheduler.scale_model_input(latents, t) if self._scales_input() else latents
-                model_output = self._predict(model_input.to(dtype), t, cond, uncond, guidance, scale)
-                if starts_with_zero(guidance.guidance, scale, i, prediction_type):
-                    model_output = torch.zeros_like(model_output)
-                latents = self.scheduler.step(model_output, t, latents, **step_arguments).prev_sample
-                if callback_on_step_end is not None:
-                    tensors = {"latents": latents, "model_output": model_output}
-                    asked = {name: tensors[name] for name in callback_on_step_end_tensor_inputs}
-                    latents = (callback_on_step_end(self, i, t, asked) or {}).get("latents", latents)
-                progress.update()
-                if self._interrupt:
-                    break
-        return latents
+        call = Call(self, options, generators)
+        sampler, keep = call.sampler, None
+        if original is None:
+            x = sampler.start(latents)
+        else:
+            x = sampler.noised(original, latents, 0)
+            if mask is not None:
 
-    def _scales_input(self) -> bool:
-        return hasattr(self.scheduler, "scale_model_input")  # diffusers' flow schedulers have nothing to scale
+                def keep(x: torch.Tensor, step: int) -> torch.Tensor:
+                    return torch.where(mask > 0, x, sampler.noised(original, latents, step))
 
-    def _step_arguments(self, generator: torch.Generator | list[torch.Generator] | None, eta: float) -> dict[str, Any]:
-        """Those of `generator` and `eta` that the scheduler's `step` knows."""
-        accepted = inspect.signature(self.scheduler.step).parameters
-        if eta and "eta" not in accepted:
-            raise ValueError(f"eta: got {eta}, but {type(self.scheduler).__name__} has no eta; pass 0.")
-        offered = {"generator": generator, "eta": eta}
-        return {name: value for name, value in offered.items() if name in accepted}
+        x = call.run(x, conditions, keep)
+        view = call.view
+        self._guidance_scale, self._interrupt, self._num_timesteps = (
+            view.guidance_scale,
+            view.interrupt,
+            view.num_timesteps,
+        )
+        return x
 
-    def _decode(self, latents: torch.Tensor, output_type: str) -> torch.Tensor | Any:
-        """Latents to what `output_type` names: "pil" list, "np" (B, H, W, C) or "pt" (B, C, H, W) in [0, 1]."""
+    @torch.no_grad()
+    def decode_latents(self, latents: torch.Tensor, output_type: str = "pt") -> Any:
+        """Return latents as `output_type` says: "pil" list, "np" (B, H, W, C) or "pt" (B, C, H, W) in [0, 1], or as
+        they are ("latent")."""
         if output_type == "latent":
             return latents
-        if self.vae is not None:
-            scaled = latents.to(self.vae.dtype) / self.vae.config.scaling_factor
-            latents = self.vae.decode(scaled).sample.float()
-        return VaeImageProcessor(vae_scale_factor=1).postprocess(latents, output_type=output_type)
-
-
-def make_generators(generator: Seeds | None, batch_size: int) -> torch.Generator | list[torch.Generator] | None:
-    """What `generator=` may be, as generators.
-
-    Args:
-        generator: a generator or a list of one per image; or a seed, which gives image i a generator of its own seeded
-            `seed + i`, or a list of one seed per image.
-        batch_size: number of images.
-
-    Raises:
-        ValueError: a list of another length.
-    """
-    if generator is None or isinstance(generator, torch.Generator):
-        return generator
-    if isinstance(generator, int):
-        generator = range(generator, generator + batch_size)
-    if len(generator) != batch_size:
-        raise ValueError(f"generator: got {len(generator)} for {batch_size} images; pass one per image, or one seed.")
-    return [g if isinstance(g, torch.Generator) else torch.Generator().manual_seed(g) for g in generator]
-
-
-def _device_of(generator: torch.Generator | list[torch.Generator] | None) -> torch.device:
-    first = generator[0] if isinstance(generator, list) else generator
-    return torch.device("cpu") if first is None else first.device
+        return self.image_processor.postprocess(self.codec.decode(latents), output_type=output_type)

@@ -6,7 +6,7 @@ from typing import Any
 from diffusers.image_processor import PipelineImageInput
 from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 
-from .conditions import Labels
+from .conditioners import Labels
 from .pipeline_img2img import DigitImg2ImgPipeline
 
 
@@ -23,7 +23,7 @@ class DigitInpaintPipeline(DigitImg2ImgPipeline):
         mask_image: PipelineImageInput | None = None,
         strength: float = 1.0,
         class_labels: Labels | None = None,
-        negative_prompt: str | None = None,
+        negative_prompt: str | Sequence[str] | None = None,
         **arguments: Any,
     ) -> ImagePipelineOutput | tuple[Any]:
         """Draw the open part.
@@ -41,4 +41,5 @@ class DigitInpaintPipeline(DigitImg2ImgPipeline):
         """
         if mask_image is None:
             raise ValueError("mask_image: got None, expected a mask, white where the image is to be drawn anew.")
-        return self._redraw(prompt, image, mask_image, strength, class_labels, negative_prompt, **arguments)
+        inputs = {"prompt": prompt, "class_labels": class_labels}
+        return self.redraw(inputs, image, mask_image, strength, negative_prompt, **arguments)

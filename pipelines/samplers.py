@@ -1,14 +1,123 @@
-"""Schedulers by the short names of the command lines."""
+"""What steps a call takes, and schedulers by the short names of the command lines.
 
+A sampler belongs to one call: one of our tables of numbers, or a copy of a scheduler that somebody else wrote. The
+scheduler that it was made from stays as it was.
+"""
+
+import copy
+import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import diffusers
+import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 from .. import schedulers
-from ..schedulers.spacing import OUR_SPACINGS
-from .grids import takes_timesteps
+from ..schedulers.coefficients import Walk
+from ..schedulers.tensors import fresh_noise
+from .foreign import ForeignSampler, foreign_scheduler
+from .options import Generators, SamplingOptions
+
+
+class Sampler(Protocol):
+    """The steps of one call.
+
+    Attributes:
+        scheduler: the call's own, with its grid set.
+        timesteps: (n,) of the steps that are taken, on the device.
+        skipped, total: steps that the strength leaves out, and those of the whole way; a step is a forward here.
+        prediction_type: what the denoiser is to predict.
+        num_channels: of the prediction, for C channels of x: more only for a learned variance.
+    """
+
+    scheduler: Any
+    timesteps: torch.Tensor
+    skipped: int
+    total: int
+    prediction_type: str
+
+    def num_channels(self, channels: int) -> int:
+        """Return how many channels of the prediction are used, for x of `channels`."""
+
+    def start(self, noise: torch.Tensor) -> torch.Tensor:
+        """Return the sample that a call from pure noise of unit variance starts at."""
+
+    def noised(self, x_0: torch.Tensor, noise: torch.Tensor, step: int) -> torch.Tensor:
+        """Return clean data with the noise of a step's beginning; none after the last step."""
+
+    def model_input(self, x: torch.Tensor, step: int) -> torch.Tensor:
+        """Return the sample at the scale that the denoiser knows."""
+
+    def step(self, output: torch.Tensor, x: torch.Tensor, step: int, generators: Generators) -> torch.Tensor:
+        """Return the sample after a step, given the prediction."""
+
+
+class PlanSampler:
+    """Runs the table of numbers of one of our schedulers; see `Sampler`."""
+
+    def __init__(self, scheduler: Any, options: SamplingOptions, device: torch.device):
+        steps = options.num_inference_steps
+        grid = scheduler.make_grid(steps) if options.timesteps is None else scheduler.make_grid(None, options.timesteps)
+        self.total = len(grid)
+        self.skipped = self.total - int(self.total * options.strength)
+        eta = {"eta": options.eta} if takes_eta(scheduler, options.eta) else {}
+        self._plan = scheduler.make_plan(grid.tolist(), self.skipped, **eta)
+        self._limit, self._walk = scheduler.limit, Walk()
+        self.timesteps = grid[self.skipped :].to(device)
+        self.prediction_type = scheduler.config.prediction_type
+        self.scheduler = copy.copy(scheduler)
+        self.scheduler.timesteps, self.scheduler.num_inference_steps = grid.to(device), self.total
+
+    def num_channels(self, channels: int) -> int:
+        return channels
+
+    def start(self, noise: torch.Tensor) -> torch.Tensor:
+        return noise
+
+    def noised(self, x_0: torch.Tensor, noise: torch.Tensor, step: int) -> torch.Tensor:
+        if step == len(self.timesteps):
+            return x_0
+        return self.scheduler.add_noise(x_0, noise, self.timesteps[step].reshape(1))
+
+    def model_input(self, x: torch.Tensor, step: int) -> torch.Tensor:
+        return x
+
+    def step(self, output: torch.Tensor, x: torch.Tensor, step: int, generators: Generators) -> torch.Tensor:
+        plan = self._plan[step]
+        z = fresh_noise(x, generators) if plan.noise else None
+        return self._walk.step(plan, output, x, self._limit, z)[0]
+
+
+def takes_eta(scheduler: Any, eta: float) -> bool:
+    """Whether a scheduler's step has eta.
+
+    Raises:
+        ValueError: it has none, and the call asks for some.
+    """
+    known = "eta" in inspect.signature(scheduler.step).parameters
+    if eta and not known:
+        raise ValueError(f"eta: got {eta}, but {type(scheduler).__name__} has no eta; pass 0.")
+    return known
+
+
+def make_sampler(scheduler: Any, options: SamplingOptions, device: torch.device) -> Sampler:
+    """Return the sampler of a call.
+
+    Args:
+        scheduler: ours, diffusers', or one that speaks their interface; it is not changed.
+        options: of the call.
+        device: where the denoiser is.
+
+    Raises:
+        ValueError: options that the scheduler does not take.
+    """
+    # A step that was put in the place of the class's own is run, too.
+    if getattr(scheduler, "runs_by_plan", False) and "step" not in vars(scheduler):
+        return PlanSampler(scheduler, options, device)
+    takes_eta(scheduler, options.eta)
+    return ForeignSampler(scheduler, options, device)
+
 
 # Classes of ours, and after them of diffusers.
 OURS = ("ddim", "ddpm", "unipc")
@@ -26,7 +135,7 @@ SCHEDULERS = {
     "flow-heun": "FlowMatchHeunDiscreteScheduler",
 }
 
-# Of diffusers' classes this one knows a flow as well, where it is told to follow its sigmas.
+# Of diffusers' classes this one knows a flow as well; `foreign_scheduler` tells it to follow its sigmas.
 FOLLOWS_A_FLOW = "dpm++"
 
 
@@ -47,24 +156,13 @@ def make_scheduler(name: str, config: Mapping[str, Any]) -> SchedulerMixin:
     """
     if name not in SCHEDULERS:
         raise ValueError(f"scheduler: got {name!r}, expected one of {', '.join(SCHEDULERS)}.")
-    is_flow = config.get("beta_schedule") == "flow" or config.get("use_flow_sigmas", False)
     if name in OURS:
         return getattr(schedulers, SCHEDULERS[name]).from_config(config)
+    is_flow = config.get("beta_schedule") == "flow" or config.get("use_flow_sigmas", False)
     fitting = [
         n for n in SCHEDULERS if n in OURS or n.startswith("flow-") == is_flow or (is_flow and n == FOLLOWS_A_FLOW)
     ]
     if name not in fitting:
         path = "a flow" if is_flow else "a variance-preserving path"
         raise ValueError(f"scheduler: got {name!r} for a model of {path}, expected one of {', '.join(fitting)}.")
-    scheduler_class = getattr(diffusers, SCHEDULERS[name])
-    changes: dict[str, Any] = {}
-    if config.get("timestep_spacing") in OUR_SPACINGS and not takes_timesteps(scheduler_class):
-        changes = {"timestep_spacing": "trailing"}  # LMS would fail in its constructor
-    if name == "heun":
-        # Heun averages two slopes over sigma, which "trailing" starts at pure noise, where sigma has no bound.
-        changes = {"timestep_spacing": "leading"}
-    elif is_flow and name == FOLLOWS_A_FLOW:
-        if config["prediction_type"] == "v_prediction":
-            raise ValueError(f"scheduler: got {name!r} for v_prediction on a flow, which it misreads; use unipc.")
-        changes = {"use_flow_sigmas": True, "beta_schedule": "linear"}  # it knows no schedule named flow
-    return scheduler_class.from_config(config, **changes)
+    return foreign_scheduler(getattr(diffusers, SCHEDULERS[name]), config)

@@ -7,13 +7,15 @@ Only arithmetic is used, so numbers, torch tensors and NumPy arrays all work.
 
 from typing import Any
 
-Level = Any  # alpha_t or sigma_t: a number, or an array that broadcasts against the images
+Coefficient = Any  # alpha_t or sigma_t: a number, or an array that broadcasts against the images
 Array = Any
 
 PREDICTION_TYPES = ("epsilon", "sample", "v_prediction", "flow_prediction")
 
 
-def target_coefficients(prediction_type: str, alpha_t: Level, sigma_t: Level) -> tuple[Level, Level]:
+def target_coefficients(
+    prediction_type: str, alpha_t: Coefficient, sigma_t: Coefficient
+) -> tuple[Coefficient, Coefficient]:
     """Return the mixture (a, b) that a prediction type stands for.
 
     Args:
@@ -36,13 +38,15 @@ def target_coefficients(prediction_type: str, alpha_t: Level, sigma_t: Level) ->
     raise ValueError(f"prediction_type: got {prediction_type!r}, expected one of {', '.join(PREDICTION_TYPES)}.")
 
 
-def make_target(prediction_type: str, x_0: Array, noise: Array, alpha_t: Level, sigma_t: Level) -> Array:
+def make_target(prediction_type: str, x_0: Array, noise: Array, alpha_t: Coefficient, sigma_t: Coefficient) -> Array:
     """Return what the denoiser should predict, of the shape of `x_0`."""
     a, b = target_coefficients(prediction_type, alpha_t, sigma_t)
     return a * x_0 + b * noise
 
 
-def x_0_coefficients(prediction_type: str, alpha_t: Level, sigma_t: Level) -> tuple[Level, Level]:
+def x_0_coefficients(
+    prediction_type: str, alpha_t: Coefficient, sigma_t: Coefficient
+) -> tuple[Coefficient, Coefficient]:
     """Return (p, q) of `x_0 = p * x_t + q * output`; arguments as in `target_coefficients`.
 
     Exact where the output is x_0 itself; undefined where the level makes x_0 unknowable ("epsilon" at alpha_t = 0).
@@ -52,7 +56,9 @@ def x_0_coefficients(prediction_type: str, alpha_t: Level, sigma_t: Level) -> tu
     return b / determinant, -sigma_t / determinant
 
 
-def noise_coefficients(prediction_type: str, alpha_t: Level, sigma_t: Level) -> tuple[Level, Level]:
+def noise_coefficients(
+    prediction_type: str, alpha_t: Coefficient, sigma_t: Coefficient
+) -> tuple[Coefficient, Coefficient]:
     """Return (p, q) of `noise = p * x_t + q * output`, the other half of the solve; undefined for "sample" at
     sigma_t = 0."""
     a, b = target_coefficients(prediction_type, alpha_t, sigma_t)
@@ -61,7 +67,7 @@ def noise_coefficients(prediction_type: str, alpha_t: Level, sigma_t: Level) -> 
 
 
 def split_prediction(
-    prediction_type: str, model_output: Array, sample: Array, alpha_t: Level, sigma_t: Level
+    prediction_type: str, model_output: Array, sample: Array, alpha_t: Coefficient, sigma_t: Coefficient
 ) -> tuple[Array, Array]:
     """Return the predicted x_0 and the predicted noise.
 
@@ -78,14 +84,14 @@ def split_prediction(
 
 
 def convert_prediction(
-    source: str, target: str, model_output: Array, sample: Array, alpha_t: Level, sigma_t: Level
+    source: str, target: str, model_output: Array, sample: Array, alpha_t: Coefficient, sigma_t: Coefficient
 ) -> Array:
     """Convert a prediction of type `source` into one of type `target`; arguments as in `split_prediction`."""
     x_0, noise = split_prediction(source, model_output, sample, alpha_t, sigma_t)
     return make_target(target, x_0, noise, alpha_t, sigma_t)
 
 
-def x_0_error_scale(prediction_type: str, alpha_t: Level, sigma_t: Level) -> Level:
+def x_0_error_scale(prediction_type: str, alpha_t: Coefficient, sigma_t: Coefficient) -> Coefficient:
     """Return how much a squared error of the prediction weighs as a squared error of x_0.
 
     1 / SNR for "epsilon", 1 for "sample", sigma_t^2 for "v_prediction" on a variance-preserving path and for

@@ -8,7 +8,8 @@ from diffusers.schedulers.scheduling_ddim import DDIMSchedulerOutput
 from diffusers.schedulers.scheduling_utils import SchedulerMixin  # noqa: F401  diffusers looks for it in this module
 
 from .coefficients import StepPlan, Walk, ddim_plan
-from .scheduling_utils import DiscreteScheduler, fresh_noise
+from .scheduling_utils import DiscreteScheduler
+from .tensors import fresh_noise
 
 
 class DDIMScheduler(DiscreteScheduler):

@@ -10,7 +10,8 @@ from diffusers.schedulers.scheduling_ddpm import DDPMSchedulerOutput
 from diffusers.schedulers.scheduling_utils import SchedulerMixin  # noqa: F401  diffusers looks for it in this module
 
 from .coefficients import Level, StepPlan, Walk, ddpm_plan, transition
-from .scheduling_utils import DiscreteScheduler, fresh_noise
+from .scheduling_utils import DiscreteScheduler
+from .tensors import fresh_noise
 
 VARIANCE_TYPES = ("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range")
 

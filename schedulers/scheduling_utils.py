@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from diffusers.configuration_utils import ConfigMixin
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers, SchedulerMixin
-from diffusers.utils.torch_utils import randn_tensor
 
 from .coefficients import Level, StepPlan
 from .noise import NOISE_SCHEDULES, log_snr, make_path
 from .prediction import PREDICTION_TYPES, make_target
 from .spacing import TIMESTEP_SPACINGS, check_timesteps, make_timesteps
+from .tensors import dynamic_threshold
 
 
 class DiscreteScheduler(SchedulerMixin, ConfigMixin):
@@ -191,18 +191,3 @@ class DiscreteScheduler(SchedulerMixin, ConfigMixin):
     def get_velocity(self, sample: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """v = alpha_t * noise - sigma_t * x_0 (2202.00512, appendix D); arguments as in `add_noise`."""
         return make_target("v_prediction", sample, noise, *self.levels(timesteps, like=sample))
-
-
-def fresh_noise(sample: torch.Tensor, generator: torch.Generator | list[torch.Generator] | None) -> torch.Tensor:
-    """Return noise of unit variance like a sample, from one generator or one per image."""
-    return randn_tensor(sample.shape, generator=generator, device=sample.device, dtype=sample.dtype)
-
-
-def dynamic_threshold(x_0: torch.Tensor, ratio: float, max_value: float) -> torch.Tensor:
-    """Clip each image at its own quantile s of absolute values, 1 <= s <= max_value, and divide by s.
-
-    Source: Imagen, 2205.11487, section 2.3.
-    """
-    s = torch.quantile(x_0.flatten(1).abs().float(), ratio, dim=1).clamp(1, max_value)
-    s = s.to(x_0.dtype).reshape((-1,) + (1,) * (x_0.dim() - 1))
-    return x_0.clamp(-s, s) / s

@@ -14,7 +14,6 @@ from sklearn.neighbors import KNeighborsClassifier
 from text2digit import DDIMScheduler, DDPMScheduler, DigitPipeline
 from text2digit.config import DataConfig, load_config
 from text2digit.data import load_dataset
-from text2digit.pipelines.drawing import inputs_for_classes
 from text2digit.pipelines.images import image_grid, to_uint8
 from text2digit.pipelines.loading import SHIPPED_FOLDER, shipped_names
 
@@ -41,7 +40,9 @@ def judge():
 
 def accuracy(judge, pipeline, **arguments):
     labels = [label for label in range(10) for _ in range(PER_CLASS)]
-    images = pipeline(inputs_for_classes(pipeline, labels), generator=0, output_type="pt", **arguments).images
+    images = pipeline(
+        pipeline.conditioner.inputs_for_classes(labels), generator=0, output_type="pt", **arguments
+    ).images
     return judge.score(to_uint8(images).reshape(len(labels), -1), labels)
 
 
@@ -81,7 +82,7 @@ def test_the_card_has_its_files():
 def test_the_weights_draw_the_card_s_samples(shipped):
     """Needs no data: another sampler, other weights or another seed would draw other digits."""
     labels = [label for label in range(10) for _ in range(10)]
-    images = shipped(inputs_for_classes(shipped, labels), generator=0, output_type="pt").images
+    images = shipped(shipped.conditioner.inputs_for_classes(labels), generator=0, output_type="pt").images
     drawn = np.asarray(image_grid(images, columns=10), dtype=float)
     kept = np.asarray(Image.open(Path(shipped.config._name_or_path) / "samples.png"), dtype=float)
     assert np.abs(drawn - kept).mean() < 2  # of 255; kernels differ between machines

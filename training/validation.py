@@ -12,7 +12,7 @@ from ..data import counter_generator
 from ..evaluation.judge import Judge, cache_folder, even_labels
 from ..models.text import TextDenoiser
 from ..pipelines import ClassConditionedDigitPipeline, TextConditionedDigitPipeline
-from ..pipelines.drawing import draw_images, inputs_for_classes
+from ..pipelines.drawing import draw_images
 from ..pipelines.images import image_grid, to_bytes
 from ..pipelines.samplers import make_scheduler
 from ..runtime import join_shares, share_of
@@ -79,7 +79,7 @@ def save_preview(run: Run, model: TrainedModel) -> None:
     """
     labels = [label for label in range(len(run.data.class_names)) for _ in range(PREVIEW_COLUMNS)]
     pipeline = make_pipeline(run, model)
-    images = draw_images(pipeline, inputs_for_classes(pipeline, labels), seeds=range(len(labels)))
+    images = draw_images(pipeline, pipeline.conditioner.inputs_for_classes(labels), seeds=range(len(labels)))
     if run.accelerator.is_main_process:
         folder = run.folder / "samples"
         folder.mkdir(exist_ok=True)
@@ -140,7 +140,7 @@ def measure_quality(run: Run, model: TrainedModel) -> dict:
     count = run.config.training.quality_images
     labels = even_labels(count, len(run.data.class_names))
     pipeline = make_pipeline(run, model)
-    images = draw_images(pipeline, inputs_for_classes(pipeline, labels.tolist()), seeds=range(count))
+    images = draw_images(pipeline, pipeline.conditioner.inputs_for_classes(labels.tolist()), seeds=range(count))
     line: dict[str, int | float] = {"step": run.step, "quality_images": count}
     if run.accelerator.is_main_process:
         drawn = to_bytes(images)

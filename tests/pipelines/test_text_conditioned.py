@@ -7,7 +7,7 @@ from PIL import Image
 
 from text2digit import ClassConditionedDigitPipeline, DigitPipeline, TextConditionedDigitPipeline
 from text2digit.data.prompts import read_prompt
-from text2digit.pipelines.conditions import texts_of_row, without_digit
+from text2digit.pipelines.prompt_conditioner import texts_of_row, without_digit
 
 from .helpers import FAST, Spy
 
@@ -79,12 +79,12 @@ def test_what_a_prompt_is_without_its_digit():
 
 
 def test_embeddings_take_the_place_of_prompts(text_pipeline):
-    embeds, mask = text_pipeline.encode_prompt(["7", "thick 3"])
+    embeds, mask, *_ = text_pipeline.encode_prompt(["7", "thick 3"])
     arguments = {"prompt_embeds": embeds, "prompt_attention_mask": mask, **FAST, "generator": 0}
     assert torch.allclose(text_pipeline(**arguments).images, draw(text_pipeline, ["7", "thick 3"]), atol=1e-5)
     repeated = text_pipeline(**{**arguments, "num_images_per_prompt": 2, "generator": [0, 9, 1, 8]}).images
     assert torch.allclose(repeated[[0, 2]], draw(text_pipeline, ["7", "thick 3"], generator=[0, 1]), atol=1e-5)
-    negative, negative_mask = text_pipeline.encode_prompt("thick")
+    negative, negative_mask, *_ = text_pipeline.encode_prompt("thick")
     led = text_pipeline(**arguments, negative_prompt_embeds=negative, negative_prompt_attention_mask=negative_mask)
     assert torch.allclose(led.images, draw(text_pipeline, ["7", "thick 3"], negative_prompt="thick"), atol=1e-5)
 

@@ -1,0 +1,94 @@
+"""From images to what a denoiser works on, and back: pixels as they are, or the latents of an autoencoder.
+
+C channels, H W height and width.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+
+class PixelCodec:
+    """For a denoiser of pixels: its latents are the images, in [-1, 1]."""
+
+    scale_factor = 1
+
+    def __init__(self, channels: int):
+        self.channels = channels
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the images."""
+        return images
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return the latents."""
+        return latents
+
+
+class LatentCodec:
+    """For a denoiser of an autoencoder's latents, brought to zero mean and unit variance.
+
+    `latents = (z - mean) * scale / std`, with the autoencoder's `scaling_factor` as scale, its `shift_factor` (one
+    number) or `latents_mean` (one a channel) as mean, and `latents_std` as std.
+
+    Args:
+        vae: `AutoencoderKL` or `AutoencoderTiny` of diffusers.
+
+    Source: 2112.10752, appendix G, for the scale.
+    """
+
+    def __init__(self, vae: Any):
+        c = vae.config
+        self._vae, self.channels = vae, c.in_channels
+        self.scale_factor = 2 ** (len(c.get("block_out_channels") or c.encoder_block_out_channels) - 1)
+        mean, std = c.get("latents_mean"), c.get("latents_std")
+        self._mean = self._per_channel(mean if mean is not None else c.get("shift_factor") or 0.0)
+        self._spread = self._per_channel(std if std is not None else 1.0) / (c.get("scaling_factor") or 1.0)
+
+    def _per_channel(self, numbers: Any) -> torch.Tensor:
+        return torch.as_tensor(numbers, dtype=torch.float32, device=self._vae.device).reshape(1, -1, 1, 1)
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """Return latents (B, C', H', W') float32 of images (B, C, H, W) in [-1, 1]: the mode of the posterior."""
+        said = self._vae.encode(images.to(self._vae.dtype))
+        # AutoencoderTiny is no distribution, and names its latents otherwise.
+        z = said.latent_dist.mode() if hasattr(said, "latent_dist") else said.latents
+        return (z.float() - self._mean) / self._spread
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return images (B, C, H, W) float32 of latents."""
+        z = latents.float() * self._spread + self._mean
+        return self._vae.decode(z.to(self._vae.dtype)).sample.float()
+
+
+def unit_images(images: Any, name: str = "image") -> Any:
+    """Return images with values in [0, 1], as diffusers' `VaeImageProcessor` expects them.
+
+    Args:
+        images: PIL, array or tensor, one or a list. Arrays are (H, W), (H, W, C) or (B, H, W, C), tensors (H, W),
+            (C, H, W) or (B, C, H, W); bytes are 0 to 255, booleans 0 or 1, floats in [0, 1].
+        name: of the argument, for messages.
+
+    Raises:
+        ValueError: floats outside [0, 1], or numbers of another kind.
+    """
+    if isinstance(images, list | tuple):
+        return [unit_images(image, name) for image in images]
+    if not isinstance(images, np.ndarray | torch.Tensor):
+        return images
+    is_float = images.is_floating_point() if isinstance(images, torch.Tensor) else images.dtype.kind == "f"
+    kind = str(images.dtype).removeprefix("torch.")
+    if kind == "uint8":
+        images = images / np.float32(255) if isinstance(images, np.ndarray) else images / 255
+    elif kind == "bool":
+        images = images.astype(np.float32) if isinstance(images, np.ndarray) else images.float()
+    elif not is_float:
+        raise ValueError(f"{name}: got {kind}, expected uint8 (0 to 255), booleans, or floats in [0, 1].")
+    # A little beyond is rounding, as of a resized image.
+    elif not (images.min() >= -1e-3 and images.max() <= 1 + 1e-3):
+        raise ValueError(
+            f"{name}: got values from {float(images.min()):g} to {float(images.max()):g}, expected floats in [0, 1]; "
+            "pass images / 2 + 0.5 for those in [-1, 1], and uint8 for bytes."
+        )
+    return images[None] if images.ndim == 2 else images
