@@ -20,6 +20,7 @@ class Call:
         pipeline: of the call; it is not changed.
         options: what the user asked for.
         generators: of the fresh noise, or None.
+        device: where the denoiser works.
 
     Attributes:
         view: a copy of the pipeline that shares its components, for callbacks: `view._guidance_scale` is the scale of
@@ -28,9 +29,9 @@ class Call:
         sampler: the call's own.
     """
 
-    def __init__(self, pipeline: Any, options: SamplingOptions, generators: Generators):
+    def __init__(self, pipeline: Any, options: SamplingOptions, generators: Generators, device: torch.device):
         self.options, self.generators = options, generators
-        self.sampler: Sampler = make_sampler(pipeline.scheduler, options, pipeline._execution_device)
+        self.sampler: Sampler = make_sampler(pipeline.scheduler, options, device)
         self.view = copy.copy(pipeline)
         state = {"scheduler": self.sampler.scheduler, "_guidance_scale": options.guidance.scale, "_interrupt": False}
         vars(self.view).update(state, _num_timesteps=len(self.sampler.timesteps))

@@ -3,10 +3,12 @@
 C channels, H W height and width.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
+from diffusers.image_processor import VaeImageProcessor
 
 
 class PixelCodec:
@@ -62,33 +64,45 @@ class LatentCodec:
         return self._vae.decode(z.to(self._vae.dtype)).sample.float()
 
 
+@lru_cache
+def image_processor(channels: int) -> VaeImageProcessor:
+    """Return diffusers' reader and writer of images, for images of so many channels."""
+    return VaeImageProcessor(vae_scale_factor=1, do_convert_grayscale=channels == 1, do_convert_rgb=channels == 3)
+
+
 def unit_images(images: Any, name: str = "image") -> Any:
     """Return images with values in [0, 1], as diffusers' `VaeImageProcessor` expects them.
 
     Args:
-        images: PIL, array or tensor, one or a list. Arrays are (H, W), (H, W, C) or (B, H, W, C), tensors (H, W),
-            (C, H, W) or (B, C, H, W); bytes are 0 to 255, booleans 0 or 1, floats in [0, 1].
+        images: PIL, array or tensor, one or a list. Arrays are (H, W), (B, H, W), (H, W, C) or (B, H, W, C), tensors
+            (H, W), (B, H, W), (C, H, W) or (B, C, H, W); bytes are 0 to 255, booleans 0 or 1, floats in [0, 1].
         name: of the argument, for messages.
 
     Raises:
         ValueError: floats outside [0, 1], or numbers of another kind.
     """
     if isinstance(images, list | tuple):
-        return [unit_images(image, name) for image in images]
-    if not isinstance(images, np.ndarray | torch.Tensor):
+        read = [unit_images(image, name) for image in images]
+        shapes = {image.shape if isinstance(image, torch.Tensor) else None for image in read}
+        return torch.cat(read) if len(shapes) == 1 and None not in shapes else read
+    if isinstance(images, np.ndarray) and images.dtype.kind in "bufi":
+        channels_last = images.ndim == 4 or (images.ndim == 3 and images.shape[2] in (1, 3))
+        images = torch.from_numpy(np.ascontiguousarray(images))
+        images = images.movedim(-1, -3) if channels_last else images
+    if not isinstance(images, torch.Tensor):
         return images
-    is_float = images.is_floating_point() if isinstance(images, torch.Tensor) else images.dtype.kind == "f"
-    kind = str(images.dtype).removeprefix("torch.")
-    if kind == "uint8":
-        images = images / np.float32(255) if isinstance(images, np.ndarray) else images / 255
-    elif kind == "bool":
-        images = images.astype(np.float32) if isinstance(images, np.ndarray) else images.float()
-    elif not is_float:
+    if images.dtype == torch.uint8:
+        images = images / 255
+    elif images.dtype == torch.bool:
+        images = images.float()
+    elif not images.is_floating_point():
+        kind = str(images.dtype).removeprefix("torch.")
         raise ValueError(f"{name}: got {kind}, expected uint8 (0 to 255), booleans, or floats in [0, 1].")
-    # A little beyond is rounding, as of a resized image.
-    elif not (images.min() >= -1e-3 and images.max() <= 1 + 1e-3):
+    elif not (images.min() >= -1e-3 and images.max() <= 1 + 1e-3):  # a little beyond is rounding
         raise ValueError(
             f"{name}: got values from {float(images.min()):g} to {float(images.max()):g}, expected floats in [0, 1]; "
             "pass images / 2 + 0.5 for those in [-1, 1], and uint8 for bytes."
         )
-    return images[None] if images.ndim == 2 else images
+    if images.ndim == 3:
+        return images[None] if images.shape[0] in (1, 3) else images[:, None]
+    return images[None, None] if images.ndim == 2 else images

@@ -33,6 +33,11 @@ class Conditions:
     def __len__(self) -> int:
         return sum(self.sizes)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the denoiser works."""
+        return next(iter(self.cond.values())).device
+
     def per_piece(self, generators: Generators) -> Generators:
         """Return each image's generator once for each of its pieces."""
         if not isinstance(generators, list):

@@ -29,7 +29,7 @@ class ForeignSampler:
         # FlowMatchEuler and FlowMatchHeun name no prediction type: a flow is all that they know.
         self.prediction_type = scheduler.config.get("prediction_type", "flow_prediction")
         known = inspect.signature(scheduler.step).parameters
-        self._eta = {"eta": options.eta} if "eta" in known else {}
+        self._eta = {"eta": options.eta} if options.eta else {}
         self._takes_generator = "generator" in known
 
     def _set_timesteps(self, options: SamplingOptions, device: torch.device) -> None:

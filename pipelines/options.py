@@ -157,5 +157,7 @@ def make_generators(generator: Any, batch_size: int) -> Generators:
 def _seeded(seed: Any) -> torch.Generator:
     # numpy's numbers are Integral, a tensor's elements are not; both turn into int.
     if not isinstance(seed, Integral | torch.Tensor) or not -(2**63) <= int(seed) < 2**64:
-        raise ValueError(f"generator: got the seed {str(seed)[:40]}, expected a whole number from -2^63 to 2^64 - 1.")
+        # Python refuses to print whole numbers of some thousand digits, but for their hexadecimal form.
+        shown = hex(seed)[:40] if isinstance(seed, Integral) else repr(seed)[:40]
+        raise ValueError(f"generator: got the seed {shown}, expected a whole number from -2^63 to 2^64 - 1.")
     return torch.Generator().manual_seed(int(seed))

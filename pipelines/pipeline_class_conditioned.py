@@ -125,7 +125,7 @@ class ClassConditionedDigitPipeline(DigitPipeline):
         )
         conditions = self.encode_conditions(class_labels, repeats=int(num_images_per_prompt))
         generators = make_generators(generator, len(conditions))
-        latents = self.prepare_latents(len(conditions), generators, latents)
+        latents = self.prepare_latents(len(conditions), generators, latents, conditions.device)
         latents = self.denoise(latents, conditions, options, generators)
         images = self.decode_latents(latents, output_type)
         self.maybe_free_model_hooks()

@@ -11,7 +11,7 @@ from diffusers.utils.torch_utils import randn_tensor
 
 from ..models import DigitDiT2DModel, DigitUNet2DModel
 from .call import Call
-from .codec import LatentCodec, PixelCodec
+from .codec import LatentCodec, PixelCodec, image_processor
 from .conditioners import Conditioner, Conditions, id_of
 from .options import OUTPUT_TYPES, TENSOR_INPUTS, Generators, GuidanceOptions, SamplingOptions, whole_number
 from .stored import StoredPipeline
@@ -121,8 +121,7 @@ class DigitPipeline(StoredPipeline):
     @property
     def image_processor(self) -> VaeImageProcessor:
         """Reads images of any kind and size, and writes them; diffusers' own."""
-        channels = self.codec.channels
-        return VaeImageProcessor(vae_scale_factor=1, do_convert_grayscale=channels == 1, do_convert_rgb=channels == 3)
+        return image_processor(self.codec.channels)
 
     @property
     def unet(self) -> Denoiser:
@@ -203,7 +202,11 @@ class DigitPipeline(StoredPipeline):
         return conditioner.encode(conditioner.listed(inputs), negative, repeats=repeats, generators=generators)
 
     def prepare_latents(
-        self, batch_size: int, generators: Generators = None, latents: torch.Tensor | None = None
+        self,
+        batch_size: int,
+        generators: Generators = None,
+        latents: torch.Tensor | None = None,
+        device: torch.device | None = None,
     ) -> torch.Tensor:
         """Return `latents` if given, otherwise draw Gaussian noise: (B, C, H, W) float32 of unit variance.
 
@@ -213,6 +216,7 @@ class DigitPipeline(StoredPipeline):
             batch_size: B.
             generators: one, or one for each image.
             latents: noise to start from, of this shape.
+            device: where the denoiser works; None looks it up, which takes a walk over its layers.
 
         Raises:
             ValueError: latents of another shape.
@@ -221,11 +225,11 @@ class DigitPipeline(StoredPipeline):
         shape = (batch_size, c.in_channels, c.sample_size, c.sample_size)
         if latents is None:
             first = generators[0] if isinstance(generators, list) else generators
-            device = torch.device("cpu") if first is None else first.device
-            latents = randn_tensor(shape, generator=generators, device=device, dtype=torch.float32)
+            source = torch.device("cpu") if first is None else first.device
+            latents = randn_tensor(shape, generator=generators, device=source, dtype=torch.float32)
         elif latents.shape != shape:
             raise ValueError(f"latents: got shape {tuple(latents.shape)}, expected {shape}.")
-        return latents.to(self._execution_device, torch.float32)
+        return latents.to(device or self._execution_device, torch.float32)
 
     @torch.no_grad()
     def denoise(
@@ -247,7 +251,7 @@ class DigitPipeline(StoredPipeline):
             original: clean latents to begin from, with noise added up to the level that `options.strength` says.
             mask: (N or 1, 1, H, W), 1 where to sample and 0 where the original stays (2201.09865, equation 8).
         """
-        call = Call(self, options, generators)
+        call = Call(self, options, generators, latents.device)
         sampler, keep = call.sampler, None
         if original is None:
             x = sampler.start(latents)

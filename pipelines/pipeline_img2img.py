@@ -155,7 +155,7 @@ class DigitImg2ImgPipeline(DigitPipeline):
         original = original.repeat_interleave(len(conditions) // len(original), dim=0)
         mask = None if mask_image is None else self._encode_mask(mask_image, original)
         generators = make_generators(generator, len(conditions))
-        noise = self.prepare_latents(len(conditions), generators, latents)
+        noise = self.prepare_latents(len(conditions), generators, latents, original.device)
         result = self.denoise(noise, conditions, options, generators, original, mask)
         images = self.decode_latents(result, output_type)
         self.maybe_free_model_hooks()

@@ -210,7 +210,7 @@ class TextConditionedDigitPipeline(DigitPipeline):
         )
         # The pieces of a row one after the other from its generator.
         generators = conditions.per_piece(generators)
-        latents = self.prepare_latents(len(conditions), generators, latents)
+        latents = self.prepare_latents(len(conditions), generators, latents, conditions.device)
         latents = self.denoise(latents, conditions, options, generators)
         images, digits = self._compose(latents, conditions.sizes, output_type)
         self.maybe_free_model_hooks()

@@ -61,7 +61,7 @@ class PlanSampler:
         grid = scheduler.make_grid(steps) if options.timesteps is None else scheduler.make_grid(None, options.timesteps)
         self.total = len(grid)
         self.skipped = self.total - int(self.total * options.strength)
-        eta = {"eta": options.eta} if takes_eta(scheduler, options.eta) else {}
+        eta = {"eta": options.eta} if options.eta else {}
         self._plan = scheduler.make_plan(grid.tolist(), self.skipped, **eta)
         self._limit, self._walk = scheduler.limit, Walk()
         self.timesteps = grid[self.skipped :].to(device)
@@ -89,18 +89,6 @@ class PlanSampler:
         return self._walk.step(plan, output, x, self._limit, z)[0]
 
 
-def takes_eta(scheduler: Any, eta: float) -> bool:
-    """Whether a scheduler's step has eta.
-
-    Raises:
-        ValueError: it has none, and the call asks for some.
-    """
-    known = "eta" in inspect.signature(scheduler.step).parameters
-    if eta and not known:
-        raise ValueError(f"eta: got {eta}, but {type(scheduler).__name__} has no eta; pass 0.")
-    return known
-
-
 def make_sampler(scheduler: Any, options: SamplingOptions, device: torch.device) -> Sampler:
     """Return the sampler of a call.
 
@@ -112,10 +100,11 @@ def make_sampler(scheduler: Any, options: SamplingOptions, device: torch.device)
     Raises:
         ValueError: options that the scheduler does not take.
     """
+    if options.eta and "eta" not in inspect.signature(scheduler.step).parameters:
+        raise ValueError(f"eta: got {options.eta}, but {type(scheduler).__name__} has no eta; pass 0.")
     # A step that was put in the place of the class's own is run, too.
     if getattr(scheduler, "runs_by_plan", False) and "step" not in vars(scheduler):
         return PlanSampler(scheduler, options, device)
-    takes_eta(scheduler, options.eta)
     return ForeignSampler(scheduler, options, device)
 
 

@@ -6,6 +6,7 @@ count from 1 to T gives as many distinct places.
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 
@@ -86,10 +87,17 @@ def _beta_quantiles(shares: torch.Tensor, a: float, b: float) -> torch.Tensor:
 
     With x = sin^2(angle) the density has no poles at the ends: sin(angle)^(2a - 1) cos(angle)^(2b - 1).
     """
+    below, width = _beta_table(a, b)
+    return (_places_in(below, shares) * width).sin() ** 2
+
+
+@lru_cache
+def _beta_table(a: float, b: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The share of Beta(a, b) below each of 10,001 even angles, and their distance."""
     angles = torch.linspace(0, math.pi / 2, 10_001, dtype=torch.float64)
     density = angles.sin() ** (2 * a - 1) * angles.cos().clamp(min=0) ** (2 * b - 1)
     below = torch.cat([torch.zeros(1, dtype=torch.float64), torch.cumulative_trapezoid(density)])
-    return (_places_in(below / below[-1], shares) * angles[1]).sin() ** 2
+    return below / below[-1], angles[1]
 
 
 def _places_in(table: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

@@ -58,7 +58,7 @@ def test_imports_flow_one_way(path):
 @pytest.mark.parametrize("module", ["noise", "prediction", "spacing"])
 def test_the_maths_needs_torch_alone(module):
     names = {name.split(".")[0] for name in imported_names(ROOT / "schedulers" / f"{module}.py")}
-    assert names <= {"torch", "math", "typing", "collections"}
+    assert names <= {"torch", "math", "typing", "collections", "functools"}
 
 
 def test_importing_the_package_costs_nothing():
