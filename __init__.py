@@ -11,6 +11,8 @@ Names are imported when first asked for, so that `import text2digit` costs next 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from . import schedulers
+
 if TYPE_CHECKING:
     from .models import DigitDiT2DModel, DigitUNet2DModel
     from .pipelines import (
@@ -20,35 +22,31 @@ if TYPE_CHECKING:
         DigitPipeline,
         TextConditionedDigitPipeline,
     )
-    from .schedulers import DDIMScheduler, DDPMScheduler, UniPCMultistepScheduler
+    from .schedulers import *  # noqa: F403
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "ClassConditionedDigitPipeline": ".pipelines",
-    "DDIMScheduler": ".schedulers",
-    "DDPMScheduler": ".schedulers",
     "DigitDiT2DModel": ".models",
     "DigitImg2ImgPipeline": ".pipelines",
     "DigitInpaintPipeline": ".pipelines",
     "DigitPipeline": ".pipelines",
     "DigitUNet2DModel": ".models",
     "TextConditionedDigitPipeline": ".pipelines",
-    "UniPCMultistepScheduler": ".schedulers",
+    **dict.fromkeys(schedulers.__all__, ".schedulers"),
 }
 
 __all__ = [
     "ClassConditionedDigitPipeline",
-    "DDIMScheduler",
-    "DDPMScheduler",
     "DigitDiT2DModel",
     "DigitImg2ImgPipeline",
     "DigitInpaintPipeline",
     "DigitPipeline",
     "DigitUNet2DModel",
     "TextConditionedDigitPipeline",
-    "UniPCMultistepScheduler",
 ]
+__all__ += schedulers.__all__
 
 
 def __getattr__(name: str) -> Any:

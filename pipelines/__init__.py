@@ -1,7 +1,5 @@
 """From conditions to images: one denoising loop, exchangeable schedulers, classifier-free guidance."""
 
-# diffusers loads a component only from a module that is imported already, so a pipeline brings its schedulers along.
-from .. import schedulers  # noqa: F401
 from .interpolation import interpolate, slerp
 from .pipeline_class_conditioned import ClassConditionedDigitPipeline
 from .pipeline_digit import DigitPipeline

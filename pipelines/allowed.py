@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .. import schedulers
 from ..models import DigitDiT2DModel, DigitUNet2DModel
-from ..schedulers import DDIMScheduler, DDPMScheduler, UniPCMultistepScheduler
 
+# diffusers loads a component only from a module that is imported already, which this does.
 OWN_CLASSES: dict[str, type] = {
-    c.__name__: c for c in (DigitUNet2DModel, DigitDiT2DModel, DDIMScheduler, DDPMScheduler, UniPCMultistepScheduler)
+    c.__name__: c
+    for c in (DigitUNet2DModel, DigitDiT2DModel, *(getattr(schedulers, name) for name in schedulers.__all__))
 }
 # What reads text. None of these runs code that comes with the weights.
 TRANSFORMERS_CLASSES = (

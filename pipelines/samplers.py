@@ -108,12 +108,9 @@ def make_sampler(scheduler: Any, options: SamplingOptions, device: torch.device)
     return ForeignSampler(scheduler, options, device)
 
 
-# Classes of ours, and after them of diffusers.
-OURS = ("ddim", "ddpm", "unipc")
+# Classes by the short names of the command lines: ours, and after them those of diffusers.
 SCHEDULERS = {
-    "ddim": "DDIMScheduler",
-    "ddpm": "DDPMScheduler",
-    "unipc": "UniPCMultistepScheduler",
+    **schedulers.OUR_SCHEDULERS,
     "dpm++": "DPMSolverMultistepScheduler",
     "euler": "EulerDiscreteScheduler",
     "euler-a": "EulerAncestralDiscreteScheduler",
@@ -145,11 +142,13 @@ def make_scheduler(name: str, config: Mapping[str, Any]) -> SchedulerMixin:
     """
     if name not in SCHEDULERS:
         raise ValueError(f"scheduler: got {name!r}, expected one of {', '.join(SCHEDULERS)}.")
-    if name in OURS:
+    if name in schedulers.OUR_SCHEDULERS:
         return getattr(schedulers, SCHEDULERS[name]).from_config(config)
     is_flow = config.get("beta_schedule") == "flow" or config.get("use_flow_sigmas", False)
     fitting = [
-        n for n in SCHEDULERS if n in OURS or n.startswith("flow-") == is_flow or (is_flow and n == FOLLOWS_A_FLOW)
+        n
+        for n in SCHEDULERS
+        if n in schedulers.OUR_SCHEDULERS or n.startswith("flow-") == is_flow or (is_flow and n == FOLLOWS_A_FLOW)
     ]
     if name not in fitting:
         path = "a flow" if is_flow else "a variance-preserving path"

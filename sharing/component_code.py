@@ -16,6 +16,8 @@ from typing import cast
 
 from diffusers import DiffusionPipeline
 
+from ..schedulers import OUR_SCHEDULERS
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "text2digit"
 
@@ -25,9 +27,7 @@ PIPELINE_FILE = "pipeline"
 COMPONENT_FILES = {
     "DigitUNet2DModel": "unet_digit",
     "DigitDiT2DModel": "dit_digit",
-    "DDIMScheduler": "scheduling_ddim_digit",
-    "DDPMScheduler": "scheduling_ddpm_digit",
-    "UniPCMultistepScheduler": "scheduling_unipc_digit",
+    **{class_name: f"scheduling_{short_name}_digit" for short_name, class_name in OUR_SCHEDULERS.items()},
 }
 # Modules that do not travel: the import and the class that take the place of their names, and why.
 STAND_INS = {

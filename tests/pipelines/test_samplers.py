@@ -6,7 +6,7 @@ import torch
 
 from text2digit import schedulers
 from text2digit.evaluation.oracle import level_at, one_gaussian
-from text2digit.pipelines.samplers import OURS, SCHEDULERS, make_scheduler
+from text2digit.pipelines.samplers import SCHEDULERS, make_scheduler
 from text2digit.schedulers import DDIMScheduler
 
 FLOW = {"beta_schedule": "flow", "prediction_type": "flow_prediction", "clip_sample": False}
@@ -38,7 +38,7 @@ def test_there_and_back_after_saving(config, name, tmp_path):
     such as clip_sample, or that the path is a flow."""
     ours = DDIMScheduler(**config, timestep_spacing="trailing")
     make_scheduler(name, ours.config).save_pretrained(tmp_path)
-    home = schedulers if name in OURS else diffusers
+    home = schedulers if name in schedulers.OUR_SCHEDULERS else diffusers
     saved = getattr(home, SCHEDULERS[name]).from_pretrained(tmp_path)
     back = DDIMScheduler.from_config(saved.config)
     names = ("beta_schedule", "prediction_type", "clip_sample", "rescale_betas_zero_snr", "timestep_spacing")
