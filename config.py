@@ -21,17 +21,17 @@ AT_LEAST = {
     "text.heads": 1,
     "text.max_length": 4,
     "optim.warmup_steps": 0,
-    "optim.ema_snapshot_steps": 1,
+    "optim.ema_snapshot_steps": 0,
     "training.epochs": 1,
     "training.max_train_steps": 1,
     "training.batch_size": 1,
     "training.gradient_accumulation_steps": 1,
-    "training.checkpointing_steps": 1,
+    "training.checkpointing_steps": 0,
     "training.checkpoints_total_limit": 1,
-    "training.preview_steps": 1,
-    "training.validation_steps": 1,
+    "training.preview_steps": 0,
+    "training.validation_steps": 0,
     "training.quality_images": 0,
-    "training.logging_steps": 1,
+    "training.logging_steps": 0,
 }
 CHOICES = {
     "optim.optimizer": ("adamw", "muon"),
@@ -68,7 +68,7 @@ class ModelConfig:
 
     Args:
         type: "UNet" or "DiT".
-        options: constructor arguments of that class; sizes and class count come from the data unless given.
+        options: constructor arguments of that class; sizes and class count follow from the data.
     """
 
     type: str = "UNet"
@@ -158,7 +158,7 @@ class OptimConfig:
         ema_decay: of the exponential average, in [0, 1).
         ema_sigma_rels: relative widths of the power-function averages, in (0, 0.28); the first is the one that is
             sampled from and saved.
-        ema_snapshot_steps: steps between the snapshots of power-function averages.
+        ema_snapshot_steps: steps between the snapshots of power-function averages; 0 takes none.
     """
 
     optimizer: str = "adamw"
@@ -178,6 +178,8 @@ class OptimConfig:
 class TrainingConfig:
     """How long, and what is written when.
 
+    Whatever happens every `…_steps` is off at 0, and otherwise happens at the last step too.
+
     Args:
         epochs: passes over the data; `max_train_steps`, where given, ends earlier or later.
         max_train_steps: optimizer steps; None is what `epochs` makes.
@@ -188,7 +190,7 @@ class TrainingConfig:
         pretrained_model_name_or_path: a saved pipeline whose denoiser the run starts from, as
             `DigitPipeline.from_pretrained` takes it (`training/warm_start.py`); None starts from fresh weights.
         output_dir: folder of the run; None is runs/TYPE-DATASET.
-        checkpointing_steps: steps between checkpoints.
+        checkpointing_steps: steps between checkpoints; with 0 there is one at the end, and at a signal to stop.
         checkpoints_total_limit: whole checkpoints that are kept, the newest; None keeps all.
         preview_steps: steps between sample grids and loss curves.
         validation_steps: steps between measurements of the average: the loss on the images held out and, for MNIST,

@@ -5,13 +5,14 @@ import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load, save
 
-from .durable import DamagedError, check_folder, is_whole, remove_folder, whole_folder
+from .durable import DamagedError, check_folder, damage_of, remove_folder, whole_folder
 
 _NAME = re.compile(r"checkpoint-\d+")
 FACTS = "state.json"
@@ -45,12 +46,13 @@ def save_checkpoint(run_folder: Path, state: TrainingState, total_limit: int | N
         The new folder.
 
     Raises:
-        OSError: it could not be written; older ones are untouched.
+        SaveError: it could not be written; older ones are untouched.
     """
     folder = run_folder / f"checkpoint-{state.step:06d}"
     if folder.exists():  # of a writer that knew nothing of this one; keep both
         set_aside(run_folder, [folder])
-    with whole_folder(folder) as place:
+    size = sum(tensor.nbytes for tensors in state.tensors.values() for tensor in tensors.values())
+    with whole_folder(folder, size) as place:
         for name, tensors in state.tensors.items():
             # As bytes: safetensors maps a file that it writes itself, and a full disk would then end the process.
             (place / f"{name}.safetensors").write_bytes(save(tensors))
@@ -93,13 +95,11 @@ def newest_whole_checkpoint(run_folder: Path) -> Path | None:
     """
     damages = []
     for folder in reversed(list_checkpoints(run_folder)):
-        try:
-            check_folder(folder)
-        except DamagedError as damage:
-            warnings.warn(f"passed over a damaged checkpoint: {damage}", stacklevel=2)
-            damages.append(str(damage))
-        else:
+        damage = damage_of(folder)
+        if damage is None:
             return folder
+        warnings.warn(f"passed over a damaged checkpoint: {damage}", stacklevel=2)
+        damages.append(str(damage))
     if damages:
         raise DamagedError(f"no checkpoint is whole: {' '.join(damages)} Start over with --resume never.")
     return None
@@ -107,7 +107,7 @@ def newest_whole_checkpoint(run_folder: Path) -> Path | None:
 
 def set_aside(run_folder: Path, folders: Iterable[Path]) -> None:
     """Move folders of a run into a new `replaced-N`. They are kept: what made them superfluous may be a mistake."""
-    place = run_folder / f"replaced-{len(list(run_folder.glob('replaced-*'))) + 1}"
+    place = next(run_folder / f"replaced-{n}" for n in count(1) if not (run_folder / f"replaced-{n}").exists())
     for folder in folders:
         kept = place / folder.relative_to(run_folder)
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def set_aside(run_folder: Path, folders: Iterable[Path]) -> None:
 
 def _rotate(run_folder: Path, total_limit: int) -> None:
     """Delete old checkpoints; one that cannot be deleted is warned of, for that is no reason to stop training."""
-    whole = [path for path in list_checkpoints(run_folder) if is_whole(path)]
+    whole = [path for path in list_checkpoints(run_folder) if not damage_of(path)]
     for old in whole[:-total_limit]:
         try:
             remove_folder(old)

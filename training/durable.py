@@ -5,9 +5,11 @@ only then the folder gets its name. A process that is killed at any moment, or a
 or the new one, and perhaps a hidden folder that `remove_leftovers` takes away.
 """
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -22,35 +24,75 @@ class DamagedError(ValueError):
     """Files on disk are not what was written."""
 
 
+class SaveError(OSError):
+    """Something could not be written."""
+
+
 @contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
+def saving(path: Path, size: int = 0) -> Iterator[None]:
+    """Name the file in errors of the block that writes it, and say how much room it needs where room is missing.
+
+    Python names files that it opens, but not those that it writes to; the libraries in Rust raise errors of their own.
+
+    Args:
+        path: the file or folder.
+        size: its bytes, as far as they are known.
+
+    Raises:
+        SaveError: with the `errno` of what went wrong.
+    """
+    try:
+        yield
+    except Exception as error:
+        in_rust = re.search(r"os error (\d+)", str(error))
+        code = int(in_rust[1]) if in_rust else getattr(error, "errno", None)
+        if isinstance(error, SaveError | ConnectionError) or code is None:
+            raise
+        room = ""
+        if code in (errno.ENOSPC, errno.EDQUOT):
+            free = shutil.disk_usage(path.parent).free
+            room = f": it takes about {size / 2**20:.2f} MiB, and {free / 2**20:.2f} MiB are free"
+        named = getattr(error, "filename2", None) or getattr(error, "filename", None) or path
+        name = re.sub(rf"{_LEFTOVER}(.+?)-[0-9a-f]{{12}}", r"\1", str(named))
+        failure = SaveError(
+            f"{name}: {os.strerror(code)}{room}. Nothing that was saved before is "
+            "lost: mend this and repeat the command, and a run goes on from its newest checkpoint."
+        )
+        failure.errno = code
+        raise failure from error
+
+
+@contextmanager
+def whole_folder(folder: Path, size: int = 0) -> Iterator[Path]:
     """Fill a folder, which appears under its name when the block ends well, and not at all otherwise.
 
     Args:
         folder: must not exist.
+        size: bytes that will be written, as far as they are known.
 
     Yields:
         The place to write files into; subfolders are welcome.
 
     Raises:
-        OSError: no room, no right, or the folder exists by now; nothing is left behind.
+        SaveError: no room, no right, or the folder exists by now; nothing is left behind.
         DamagedError: the disk gives back something else than was written.
     """
     hidden = _hidden_name(folder)
-    try:
-        hidden.mkdir(parents=True)
-        yield hidden
-        files = {path.relative_to(hidden).as_posix(): _facts(path) for path in _files(hidden)}
-        (hidden / MANIFEST).write_text(json.dumps({"files": files}, indent=1), encoding="utf-8")
-        for path in (*sorted(hidden.rglob("*")), hidden):
-            _sync(path)
-        if folder.exists():  # a rename would replace an empty one without a word
-            raise FileExistsError(f"{folder}: another process wrote it in the meantime.")
-        os.rename(hidden, folder)
-        _sync(folder.parent)
-    except BaseException:
-        shutil.rmtree(hidden, ignore_errors=True)
-        raise
+    with saving(folder, size):
+        try:
+            hidden.mkdir(parents=True)
+            yield hidden
+            files = {path.relative_to(hidden).as_posix(): _facts(path) for path in _files(hidden)}
+            (hidden / MANIFEST).write_text(json.dumps({"files": files}, indent=1), encoding="utf-8")
+            for path in (*sorted(hidden.rglob("*")), hidden):
+                _sync(path)
+            if folder.exists():  # a rename would replace an empty one without a word
+                raise FileExistsError(f"{folder}: another process wrote it in the meantime.")
+            os.rename(hidden, folder)
+            _sync(folder.parent)
+        except BaseException:
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise
     check_folder(folder)
 
 
@@ -60,29 +102,42 @@ def check_folder(folder: Path) -> None:
     Raises:
         DamagedError: names the first file that is missing, cut short or changed.
     """
-    try:
-        files = json.loads((folder / MANIFEST).read_bytes())["files"]
-    except FileNotFoundError:
-        raise DamagedError(f"{folder}: {MANIFEST} is missing.") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedError(f"{folder}: {MANIFEST} is unreadable ({error}).") from error
-    for name, written in files.items():
-        if not (folder / name).is_file():
-            raise DamagedError(f"{folder}: {name} is missing.")
-        found = _facts(folder / name)
-        if found["bytes"] != written["bytes"]:
-            raise DamagedError(f"{folder}: {name} has {found['bytes']} bytes, {written['bytes']} were written.")
-        if found["sha256"] != written["sha256"]:
+    with reading(folder / MANIFEST):
+        files = {
+            name: (written["bytes"], written["sha256"])
+            for name, written in json.loads((folder / MANIFEST).read_bytes())["files"].items()
+        }
+    for name, (size, digest) in files.items():
+        with reading(folder / name):
+            found = _facts(folder / name)
+        if found["bytes"] != size:
+            raise DamagedError(f"{folder}: {name} has {found['bytes']} bytes, {size} were written.")
+        if found["sha256"] != digest:
             raise DamagedError(f"{folder}: {name} has changed since it was written (its checksum differs).")
 
 
-def is_whole(folder: Path) -> bool:
-    """Whether `check_folder` finds nothing."""
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong in the block that reads a file of ours into a word on that file.
+
+    Raises:
+        DamagedError: it is missing, no file, unreadable, or holds something else than was written.
+    """
+    if not os.path.isfile(path):  # a FIFO would be waited for without end
+        raise DamagedError(f"{path.parent}: {path.name} is {'no file' if os.path.exists(path) else 'missing'}.")
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedError(f"{path.parent}: {path.name} is unreadable ({error}).") from error
+
+
+def damage_of(folder: Path) -> DamagedError | None:
+    """What `check_folder` finds; None for a folder that is whole."""
     try:
         check_folder(folder)
-    except DamagedError:
-        return False
-    return True
+    except DamagedError as damage:
+        return damage
+    return None
 
 
 def remove_folder(folder: Path) -> None:
@@ -107,9 +162,10 @@ def remove_leftovers(parent: Path) -> None:
 def replace_text(path: Path, text: str) -> None:
     """Write a text file; a reader, or a process killed in the middle, sees the old one or the new one."""
     aside = path.with_name(f".{path.name}.new")
-    aside.write_text(text, encoding="utf-8")
-    _sync(aside)
-    os.replace(aside, path)
+    with saving(path, len(text)):
+        aside.write_text(text, encoding="utf-8")
+        _sync(aside)
+        os.replace(aside, path)
 
 
 def _hidden_name(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import torch
 
-from .durable import replace_text
+from .checkpoint import set_aside
+from .durable import replace_text, saving
 
 NUM_TENTHS = 10
 
@@ -45,9 +47,21 @@ class History:
         self.lines: list[dict[str, Any]] = []
         self.pending: list[StepResult] = []
 
-    def open_at(self, step: int, pending: dict[str, torch.Tensor]) -> None:
-        """Go on at a step: lines beyond are of a future that will be written anew, and are dropped."""
+    def open_at(self, step: int, pending: dict[str, torch.Tensor], known: int = 0) -> None:
+        """Go on at a step: lines beyond are of a future that will be written anew, and are dropped.
+
+        Args:
+            step: steps done.
+            pending: what `pending_tensors` returned then.
+            known: how many lines there were then; where fewer are left, the file is kept as it is in `replaced-N`.
+        """
         self.lines = [line for line in read_history(self.path) if line["step"] <= step]
+        if len(self.lines) < known:
+            lost = f"{known - len(self.lines)} of the {known} lines up to step {step}"
+            warnings.warn(
+                f"{self.path}: {lost} are missing or damaged; the history goes on without them.", stacklevel=2
+            )
+            set_aside(self.path.parent, [self.path] if self.path.exists() else [])
         replace_text(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
         speeds = [line for line in read_history(self.speed_path) if line["step"] <= step]
         replace_text(self.speed_path, "".join(json.dumps(line) + "\n" for line in speeds))
@@ -83,13 +97,14 @@ class History:
         self.lines.append(line)
         for path, content in ((self.path, line), (self.speed_path, speed)):
             if content is not None:
-                with path.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(content) + "\n")
+                text = json.dumps(content) + "\n"
+                with saving(path, len(text)), path.open("a", encoding="utf-8") as file:
+                    file.write(text)
 
     def sync(self) -> None:
         """Force the lines to the disk: a checkpoint must not know of more than the history does."""
         for path in (self.path, self.speed_path):
-            with path.open("a") as file:
+            with saving(path), path.open("a") as file:
                 os.fsync(file.fileno())
 
 

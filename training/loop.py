@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from ..data import counter_seed
 from ..runtime import join_shares, peak_memory_gib
 from .checkpoint import save_checkpoint
+from .durable import saving
 from .health import InterruptedRun, NonFiniteError, StopSignals, describe_nonfinite
 from .history import StepResult, sentence
 from .objective import Draw, denoising_loss, draw_batch, times_of
@@ -41,21 +42,23 @@ def train(run: Run) -> Path:
     Raises:
         InterruptedRun: Ctrl-C or SIGTERM; everything is saved, and the same config goes on.
         NonFiniteError: a loss or gradient is not finite; the state before that step is saved.
-        OSError: a checkpoint could not be written; the ones before it are whole.
+        SaveError: something could not be written; the checkpoints before it are whole.
     """
     try:
-        with StopSignals() as signals, Reporter(run) as reporter:
-            run.model.train()
-            while run.step < run.total_steps:
-                started = time.perf_counter()
-                stop = train_step(run, signals.signum)
-                reporter.add_step(time.perf_counter() - started)
-                between_steps(run, reporter)
-                if stop and run.step < run.total_steps:
-                    _checkpoint(run)
-                    raise InterruptedRun(stop, run.step)
-        save_pipeline(run)
-        run.accelerator.end_training()
+        with saving(run.folder):
+            with StopSignals() as signals, Reporter(run) as reporter:
+                run.model.train()
+                while run.step < run.total_steps:
+                    started = time.perf_counter()
+                    stop = train_step(run, signals.signum)
+                    reporter.add_step(time.perf_counter() - started)
+                    between_steps(run, reporter)
+                    if stop and run.step < run.total_steps:
+                        _checkpoint(run)
+                        raise InterruptedRun(stop, run.step)
+            save_snapshot_of(run)  # a finished run that lost this one gets it back
+            save_pipeline(run)
+            run.accelerator.end_training()
     finally:
         run.close()
     return run.folder
@@ -120,7 +123,8 @@ def _update(run: Run, draw: Draw, errors: torch.Tensor, grad_norm: float) -> Non
         for average in run.averages.values():
             average.update(run.bare_model)
         run.skipped_in_a_row = 0
-        run.history.pending.append(StepResult(errors, times_of(draw.timesteps, run.scheduler.path), grad_norm))
+        if run.config.training.logging_steps:
+            run.history.pending.append(StepResult(errors, times_of(draw.timesteps, run.scheduler.path), grad_norm))
     else:
         _meet_nonfinite(run, draw, errors, grad_norm, overflow)
     for optimizer in run.optimizers:
@@ -149,7 +153,7 @@ def between_steps(run: Run, reporter: "Reporter") -> None:
     t, last = run.config.training, run.step == run.total_steps
 
     def due(every: int) -> bool:
-        return run.step % every == 0 or last
+        return every > 0 and (run.step % every == 0 or last)
 
     if due(t.logging_steps):
         reporter.report()
@@ -164,12 +168,19 @@ def between_steps(run: Run, reporter: "Reporter") -> None:
             keep_if_best(run, model, line)
         if previews:
             save_preview(run, model)
-    if run.config.optim.ema == "power" and due(run.config.optim.ema_snapshot_steps):
+    if not last and due(run.config.optim.ema_snapshot_steps):
+        save_snapshot_of(run)
+    if last or due(t.checkpointing_steps):
+        _checkpoint(run)
+
+
+def save_snapshot_of(run: Run) -> None:
+    """Save a snapshot of the power-function averages, where the run keeps any; every process must call it."""
+    o = run.config.optim
+    if o.ema == "power" and o.ema_snapshot_steps > 0:
         states = {name: average.state() for name, average in run.averages.items()}
         if run.accelerator.is_main_process:
-            save_snapshot(run.folder, run.step, states, list(run.config.optim.ema_sigma_rels))
-    if due(t.checkpointing_steps):
-        _checkpoint(run)
+            save_snapshot(run.folder, run.step, states, list(o.ema_sigma_rels))
 
 
 def _checkpoint(run: Run) -> None:
@@ -183,7 +194,8 @@ def save_pipeline(run: Run) -> None:
     """Save the pipeline with the averaged weights into the run's folder."""
     model = averaged_model(run)
     if run.accelerator.is_main_process:
-        make_pipeline(run, model).save_pretrained(run.folder)
+        with saving(run.folder, sum(p.nbytes for p in model.parameters())):
+            make_pipeline(run, model).save_pretrained(run.folder)
 
 
 def _number(norm: torch.Tensor | float | None) -> float:

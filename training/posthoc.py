@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save
 
-from .durable import DamagedError, check_folder, is_whole, remove_folder, whole_folder
+from .durable import DamagedError, check_folder, damage_of, remove_folder, whole_folder
 from .ema import EMA, gamma_of
 
 SNAPSHOTS = "averages"
@@ -24,11 +24,11 @@ SNAPSHOTS = "averages"
 def save_snapshot(run_folder: Path, step: int, states: dict[str, dict[str, torch.Tensor]], widths: list[float]) -> None:
     """Write `averages/step-STEP`, one file per average; a resumed run may find its own, the same bit for bit."""
     folder = run_folder / SNAPSHOTS / f"step-{step:06d}"
-    if is_whole(folder):
+    if not damage_of(folder):
         return
     if folder.exists():
         remove_folder(folder)
-    with whole_folder(folder) as place:
+    with whole_folder(folder, sum(tensor.nbytes for state in states.values() for tensor in state.values())) as place:
         for (_, state), width in zip(states.items(), widths, strict=True):
             (place / f"{width:g}.safetensors").write_bytes(save(state))
 
@@ -91,7 +91,9 @@ def reconstruct(run_folder: Path, sigma_rel: float, step: int | None = None) -> 
     gamma = gamma_of(sigma_rel)
     snapshots = list_snapshots(run_folder, step)
     if not snapshots:
-        raise FileNotFoundError(f"{run_folder / SNAPSHOTS}: no snapshots; train with optim.ema=power to have them.")
+        raise FileNotFoundError(
+            f"{run_folder / SNAPSHOTS}: no snapshots; train with optim.ema=power and optim.ema_snapshot_steps."
+        )
     steps = [taken_at for taken_at, _, _ in snapshots]
     factors = combination(steps, [gamma_of(width) for _, width, _ in snapshots], step or steps[-1], gamma)
     total: dict[str, torch.Tensor] = {}

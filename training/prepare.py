@@ -28,7 +28,7 @@ from .checkpoint import (
     set_aside,
     step_of,
 )
-from .durable import DamagedError, remove_leftovers, replace_text
+from .durable import DamagedError, damage_of, reading, remove_leftovers, replace_text, saving
 from .ema import make_averages
 from .history import History
 from .objective import check_objective
@@ -211,11 +211,16 @@ def prepare_run(config: RunConfig) -> Run:
     if failure is not None:
         run.close()
         raise failure
+    pending, known_lines = {}, 0
     if checkpoint is not None:
         restore_state(run, state := load_checkpoint(checkpoint))
+        pending = state.tensors["pending"]
+        if checkpoint.resolve().parent == run.folder.resolve():  # and not one of another run
+            known_lines = state.facts.get("history_lines", 0)
     if run.accelerator.is_main_process:
-        save_config(run.config, run.folder / CONFIG_NAME)
-        run.history.open_at(run.step, state.tensors["pending"] if checkpoint is not None else {})
+        with saving(run.folder / CONFIG_NAME):
+            save_config(run.config, run.folder / CONFIG_NAME)
+        run.history.open_at(run.step, pending, known_lines)
         _note_session(run)
     if run.config.training.report_to != "none":
         run.accelerator.init_trackers("text2digit")
@@ -223,7 +228,7 @@ def prepare_run(config: RunConfig) -> Run:
 
 
 def _claim_folder(run: Run) -> Path | None:
-    """Lock the folder, and find the checkpoint to go on from; what would be overwritten is set aside."""
+    """Lock the folder, and find the checkpoint to go on from; what is damaged or would be overwritten is set aside."""
     checkpoint = _find_checkpoint(run.config, run.folder)
     run.folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(run.folder / ".lock", timeout=0)
@@ -236,10 +241,14 @@ def _claim_folder(run: Run) -> Path | None:
     run.lock = lock
     remove_leftovers(run.folder)
     step = step_of(checkpoint) if checkpoint else 0
-    later = list_checkpoints(run.folder)
-    if run.config.training.resume != "auto":  # what comes will not be the same
-        later += [path for pattern in ("best-*", "averages/step-*") for path in run.folder.glob(pattern)]
-    set_aside(run.folder, [path for path in later if step_of(path) > step])
+    superfluous = [path for path in list_checkpoints(run.folder) if step_of(path) > step]
+    for path in (*run.folder.glob("best-[0-9]*"), *run.folder.glob("averages/step-[0-9]*")):
+        if damage := damage_of(path):
+            again = "to have it again, pass --resume with a checkpoint before it"
+            warnings.warn(f"{damage} It is set aside; {again}.", stacklevel=2)
+        if damage or (run.config.training.resume != "auto" and step_of(path) > step):  # what comes will not be the same
+            superfluous.append(path)
+    set_aside(run.folder, superfluous)
     return checkpoint
 
 
@@ -256,8 +265,9 @@ def _find_checkpoint(config: RunConfig, folder: Path) -> Path | None:
     checkpoint = newest_whole_checkpoint(folder)
     if checkpoint is not None and (changes := _differences_from(folder, config)):
         raise ValueError(
-            f"{folder} holds a run of another config ({'; '.join(changes)}). Pass the same config to continue it, "
-            "--resume never to start over, or another --output-dir."
+            f"{folder} holds a run of another config ({'; '.join(changes)}), by its {CONFIG_NAME}. Pass the same "
+            f"config to continue it, --resume {checkpoint} to go on with this one, --resume never to start over, or "
+            "another --output-dir."
         )
     return checkpoint
 
@@ -265,9 +275,10 @@ def _find_checkpoint(config: RunConfig, folder: Path) -> Path | None:
 def _differences_from(folder: Path, new: RunConfig) -> list[str]:
     """Keys in which the run in a folder differs from a config and may not, with both values."""
     try:
-        old = load_config(folder / CONFIG_NAME)
-    except ValueError as error:
-        raise DamagedError(f"{folder / CONFIG_NAME} is missing or unreadable ({error})") from error
+        with reading(folder / CONFIG_NAME):
+            old = load_config(folder / CONFIG_NAME)
+    except DamagedError as error:
+        return [str(error)]
     flat = [
         {f"{section}.{key}": value for section, values in config_to_dict(c).items() for key, value in values.items()}
         for c in (old, new)
@@ -278,8 +289,14 @@ def _differences_from(folder: Path, new: RunConfig) -> list[str]:
 
 def _note_session(run: Run) -> None:
     """Add to `run.json` with what this session of the run computes: versions, commit, device, processes, seed."""
-    path = run.folder / "run.json"
-    sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"] if path.is_file() else []
+    path, sessions = run.folder / "run.json", []
+    if path.exists():
+        try:
+            with reading(path):
+                sessions = list(json.loads(path.read_bytes())["sessions"])
+        except DamagedError as damage:
+            warnings.warn(f"{damage} Its record of earlier sessions is set aside.", stacklevel=2)
+            set_aside(run.folder, [path])
     sessions.append(
         {
             "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -91,6 +91,7 @@ def collect_state(run: Run) -> TrainingState:
         **{name: average.state() for name, average in run.averages.items()},
     }
     facts = {
+        "history_lines": len(run.history.lines),
         "ema_updates": run.average.num_updates,
         "skipped_steps": run.skipped_steps,
         "skipped_in_a_row": run.skipped_in_a_row,

@@ -16,7 +16,7 @@ from ..pipelines.drawing import draw_images
 from ..pipelines.images import image_grid, to_bytes
 from ..pipelines.samplers import make_scheduler
 from ..runtime import join_shares, share_of
-from .durable import is_whole, remove_folder, whole_folder
+from .durable import damage_of, remove_folder, saving, whole_folder
 from .history import loss_by_time, plot_loss
 from .objective import Draw, denoising_loss, times_of
 from .run import Run, TrainedModel
@@ -83,9 +83,11 @@ def save_preview(run: Run, model: TrainedModel) -> None:
     if run.accelerator.is_main_process:
         folder = run.folder / "samples"
         folder.mkdir(exist_ok=True)
-        image_grid(images, columns=PREVIEW_COLUMNS).save(folder / f"step-{run.step:06d}.png")
+        with saving(path := folder / f"step-{run.step:06d}.png"):
+            image_grid(images, columns=PREVIEW_COLUMNS).save(path)
         if run.history.lines:
-            plot_loss(run.history.lines, run.folder / "loss.png")
+            with saving(path := run.folder / "loss.png"):
+                plot_loss(run.history.lines, path)
 
 
 def validation_draw(run: Run) -> Draw:
@@ -175,10 +177,10 @@ def keep_if_best(run: Run, model: TrainedModel, line: dict) -> None:
         return
     run.best = {"step": run.step, measure: line[measure]}
     folder = run.folder / f"best-{run.step:06d}"
-    if not is_whole(folder):  # a resumed run may find its own
+    if damage_of(folder):  # a resumed run may find its own
         if folder.exists():
             remove_folder(folder)
-        with whole_folder(folder) as place:
+        with whole_folder(folder, sum(p.nbytes for p in model.parameters())) as place:
             make_pipeline(run, model).save_pretrained(place)
     for old in _older_best(run.folder, run.step):
         remove_folder(old)

@@ -135,14 +135,25 @@ def test_a_writer_killed_at_any_operation_loses_nothing(tmp_path):
 
 
 def test_every_kind_of_damage_is_named_and_passed_over(run_folder):
-    """Cut short, one bit flipped, missing, a manifest that is not one; in each file of the checkpoint."""
+    """Cut short, one bit flipped, missing, a folder in its place, other JSON; in each file of the checkpoint."""
     folder = run_folder / "checkpoint-000020"
     for path in sorted(folder.iterdir()):
         content = path.read_bytes()
         flipped = bytearray(content)
         flipped[len(content) // 2] ^= 1
-        for damage in (content[:-1], b"", bytes(flipped), None):
+        for damage in (
+            content[:-1],
+            b"",
+            bytes(flipped),
+            b"[3]",
+            b'{"files": 3}',
+            b'{"files": {"a": 3}}',
+            b"\xff",
+            None,
+        ):
             path.unlink() if damage is None else path.write_bytes(damage)
+            if damage is None:
+                path.mkdir()
             if path.name == durable.MANIFEST and damage == bytes(flipped):
                 with pytest.raises(DamagedError):  # what it says depends on where the bit was
                     check_folder(folder)
@@ -153,6 +164,8 @@ def test_every_kind_of_damage_is_named_and_passed_over(run_folder):
                 assert_is(newest_whole_checkpoint(run_folder), 10)
             with pytest.raises(DamagedError):
                 load_checkpoint(folder)
+            if path.is_dir():
+                path.rmdir()
             path.write_bytes(content)
     assert_is(newest_whole_checkpoint(run_folder), 20)
 

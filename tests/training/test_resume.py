@@ -239,7 +239,9 @@ def test_a_failed_save_leaves_the_older_ones(tiny_config, monkeypatch):
                 take_step(run, stop),
             )[1],
         )
-        with pytest.raises(OSError, match="No space left on device: 'model.safetensors'"):
+        with pytest.raises(
+            OSError, match=r"^model.safetensors: No space left .* takes about 0.8\d MiB, and [\d.]+ MiB are"
+        ):
             train(run)
     assert [path.name for path in list_checkpoints(run.folder)] == ["checkpoint-000004"]
     assert_same_end(whole, train(prepare_run(tiny_config("cut"))), last="checkpoint-000012")
