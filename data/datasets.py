@@ -71,11 +71,14 @@ def load_dataset(config: DataConfig, split: str = "train") -> ImageData:
     return DATASETS[config.dataset](config, split)
 
 
-def load_training_data(config: DataConfig) -> tuple[ImageData, ImageData]:
+def load_training_data(config: DataConfig, read_only: bool = False) -> tuple[ImageData, ImageData]:
     """The training split in two parts: what is trained on, and what `config.validation_every` holds out.
 
-    The test split stays untouched for the final measurement. Raises as `load_dataset`.
+    The test split stays untouched for the final measurement. Raises as `load_dataset`; with `read_only` also
+    FileNotFoundError where it would download.
     """
+    if read_only and config.dataset in TORCHVISION and (missing := _missing_files(config)):
+        raise FileNotFoundError(f"{config.dataset}: {missing[0]} is missing, and nothing is downloaded for a plan.")
     data = load_dataset(config, "train")
     held_out = every_nth_of_each_class(data.labels, config.validation_every)
     return data.take(~held_out), data.take(held_out)
@@ -85,8 +88,7 @@ def _load_torchvision(config: DataConfig, split: str) -> ImageData:
     dataset_class = TORCHVISION[config.dataset]
     root = Path(config.data_dir) if config.data_dir else default_data_dir()
     raw = root / dataset_class.__name__ / "raw"
-    missing = [name[:-3] for name, _ in dataset_class.resources if not (raw / name[:-3]).is_file()]
-    if missing:
+    if missing := _missing_files(config):
         _download(config.dataset, dataset_class, root, missing)
     for name, md5 in dataset_class.resources:
         check_idx_file(raw / name[:-3], config.dataset, md5)
@@ -94,13 +96,21 @@ def _load_torchvision(config: DataConfig, split: str) -> ImageData:
     return ImageData(dataset.data[:, None], dataset.targets.long(), _class_names(config.dataset, dataset.classes))
 
 
-def _download(name: str, dataset_class: type, root: Path, missing: list[str]) -> None:
+def _missing_files(config: DataConfig) -> list[Path]:
+    """Files of a dataset of torchvision that are not there yet."""
+    dataset_class = TORCHVISION[config.dataset]
+    root = Path(config.data_dir) if config.data_dir else default_data_dir()
+    paths = [root / dataset_class.__name__ / "raw" / name[:-3] for name, _ in dataset_class.resources]
+    return [path for path in paths if not path.is_file()]
+
+
+def _download(name: str, dataset_class: type, root: Path, missing: list[Path]) -> None:
     print(f"{name}: downloading into {root} (about 12 MB, once)", flush=True)
     try:
         dataset_class(root, download=True)
     except Exception as error:  # torchvision raises URLError, RuntimeError, OSError, … as the network pleases
         raise FileNotFoundError(
-            f"{name}: {', '.join(missing)} not found in {root / dataset_class.__name__ / 'raw'}, and the download "
+            f"{name}: {', '.join(path.name for path in missing)} not found in {missing[0].parent}, and the download "
             f"failed ({error}). Run again with a network; or copy the four unpacked files there; or point --data-dir "
             "or TEXT2DIGIT_DATA at a folder that has them; or take --dataset digits, which needs no download."
         ) from error

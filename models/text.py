@@ -83,18 +83,19 @@ def build_text_encoder(tokenizer: PreTrainedTokenizerFast, width: int, layers: i
     return encoder
 
 
-def load_text_encoder(name_or_path: str) -> tuple[Any, Any]:
+def load_text_encoder(name_or_path: str, local_files_only: bool = False) -> tuple[Any, Any]:
     """A text encoder of transformers and its tokenizer, frozen.
 
     Args:
         name_or_path: a folder, or "user/name" on the Hub; of an encoder and decoder in one, such as T5, the encoder.
+        local_files_only: download nothing.
 
     Raises:
         ValueError: it is no text encoder that transformers knows, or is not to be had.
     """
     try:
-        encoder = AutoModelForTextEncoding.from_pretrained(name_or_path)
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path)
+        encoder = AutoModelForTextEncoding.from_pretrained(name_or_path, local_files_only=local_files_only)
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path, local_files_only=local_files_only)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"text.encoder: got {name_or_path!r}, expected the folder or Hub name of a text encoder of transformers "

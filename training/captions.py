@@ -89,17 +89,30 @@ def make_tokenizer(config: TextConfig) -> Any:
     return train_tokenizer(texts, config.vocab_size, config.max_length)
 
 
-def build_text(config: TextConfig, data: ImageData, validation: ImageData) -> RunText:
-    """Measure the images, and make what turns captions into the model's arguments.
+def build_coder(config: TextConfig, read_only: bool = False) -> TextCoder:
+    """Make what turns captions into the model's arguments.
+
+    Args:
+        config: of the words.
+        read_only: download nothing.
 
     Raises:
-        ValueError: images that are no digits, or an encoder that is not to be had.
+        ValueError: an encoder that is not to be had, or takes shorter texts alone.
     """
-    cache = cache_folder()
-    captions = [caption_images(images, cache) for images in (data, validation)]
     if config.encoder is None:
-        coder = TextCoder(make_tokenizer(config), config.max_length)
-    else:
-        encoder, tokenizer = load_text_encoder(config.encoder)
-        coder = TextCoder(tokenizer, config.max_length, encoder)
-    return RunText(coder, *(CaptionSource(of_images, coder) for of_images in captions))
+        return TextCoder(make_tokenizer(config), config.max_length)
+    encoder, tokenizer = load_text_encoder(config.encoder, local_files_only=read_only)
+    longest = getattr(encoder.config, "max_position_embeddings", None) or config.max_length
+    if config.max_length > longest:
+        raise ValueError(f"text.max_length: got {config.max_length}, expected at most {longest}, the encoder's.")
+    return TextCoder(tokenizer, config.max_length, encoder)
+
+
+def build_text(coder: TextCoder, data: ImageData, validation: ImageData, read_only: bool = False) -> RunText:
+    """Measure the images, and caption them; with `read_only` what was measured is not kept.
+
+    Raises:
+        ValueError: images that are no digits.
+    """
+    cache = None if read_only else cache_folder()
+    return RunText(coder, *(CaptionSource(caption_images(images, cache), coder) for images in (data, validation)))

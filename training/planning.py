@@ -10,12 +10,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..config import RunConfig
+from ..data import load_training_data
 from ..runtime import describe_device
 from .loop import train_step
-from .prepare import build_run
+from .prepare import assemble_run, count_steps, make_accelerator
 from .run import Run
 
 PROBE_SECONDS = 3.0
+# As many images are captioned for the trial; all of MNIST would take a minute, and nothing of it may be kept.
+PROBED_IMAGES = 2048
 # A backward pass takes about twice the multiplications of the forward pass: for the weights and for the inputs.
 BACKWARD_FACTOR = 2
 
@@ -26,24 +29,27 @@ def plan(config: RunConfig) -> str:
     Raises:
         ValueError, FileNotFoundError: as `prepare_run`, as far as the recipe and the data go.
     """
-    run = build_run(config)
+    data, validation = load_training_data(config.data, read_only=True)
+    part = torch.arange(min(len(data), PROBED_IMAGES))
+    run = assemble_run(config, make_accelerator(config), data.take(part), validation, read_only=True)
+    total_steps = count_steps(config, len(data))
     t, o = run.config.training, run.config.optim
     parameters = sum(p.numel() for p in run.bare_model.parameters())
     conditions = run.text.coder(["7"]) if run.text is not None else None
     flops, seconds = flops_per_image(run.bare_model, conditions), probe(run, PROBE_SECONDS)
     training_flops = (1 + BACKWARD_FACTOR) * flops
-    images = run.total_steps * t.batch_size
+    images = total_steps * t.batch_size
     processes = run.accelerator.num_processes
     return "\n".join(
         (
-            f"data:   {config.data.dataset}, {len(run.data):,} images of {tuple(run.data.images.shape[1:])}, "
-            f"{len(run.data.class_names)} classes; {len(run.validation):,} more held out",
+            f"data:   {config.data.dataset}, {len(data):,} images of {tuple(data.images.shape[1:])}, "
+            f"{len(data.class_names)} classes; {len(validation):,} more held out",
             f"model:  {config.model.type}, {parameters:,} parameters, {flops / 1e6:.1f} MFLOP per image forward, "
             f"{training_flops / 1e6:.0f} in training",
-            f"steps:  {run.total_steps:,} of {t.batch_size} images, {images / len(run.data):.1f} epochs, {o.optimizer}",
+            f"steps:  {total_steps:,} of {t.batch_size} images, {images / len(data):.1f} epochs, {o.optimizer}",
             f"device: {describe_device(run.accelerator.device)}, {processes} process{'es' if processes > 1 else ''}, "
             f"mixed precision {t.mixed_precision}",
-            f"time:   about {run.total_steps * seconds / 60:.1f} minutes at {t.batch_size / seconds:.0f} images/s, "
+            f"time:   about {total_steps * seconds / 60:.1f} minutes at {t.batch_size / seconds:.0f} images/s, "
             f"{training_flops * t.batch_size / seconds / 1e9:.0f} GFLOP/s (tried for {PROBE_SECONDS:g} s)",
             f"output: {run.folder}",
         )

@@ -20,7 +20,7 @@ from ..models.text import TextDenoiser, build_text_encoder
 from ..pipelines.samplers import make_scheduler
 from ..runtime import check_processes, describe_software
 from ..schedulers import DDIMScheduler
-from .captions import RunText, build_text
+from .captions import TextCoder, build_coder, build_text
 from .checkpoint import (
     list_checkpoints,
     load_checkpoint,
@@ -70,11 +70,16 @@ def count_steps(config: RunConfig, num_images: int) -> int:
     return t.max_train_steps or -(-t.epochs * num_images // t.batch_size)
 
 
-def build_trained_model(config: RunConfig, data: ImageData, text: RunText | None) -> TrainedModel:
-    """The recipe's model, with fresh weights of the run's seed, sized for the data unless the recipe says otherwise.
+def build_trained_model(
+    config: RunConfig, data: ImageData, coder: TextCoder | None, read_only: bool = False
+) -> TrainedModel:
+    """The recipe's model, with fresh weights of the run's seed, sized for the data.
 
     Where the recipe names a pipeline to start from, the denoiser's weights are that one's. For captions it is a
     denoiser and its text encoder, or the denoiser alone where the encoder is frozen.
+
+    Raises:
+        ValueError: sizes that are not the data's, or weights to start from that do not fit.
     """
     channels, size = data.images.shape[1], data.images.shape[-1]
     sizes: dict[str, int | None] = {
@@ -82,26 +87,32 @@ def build_trained_model(config: RunConfig, data: ImageData, text: RunText | None
         "in_channels": channels,
         "out_channels": channels,
         "num_classes": len(data.class_names),
+        "cross_attention_dim": None,
     }
-    if text is not None:
-        frozen = text.coder.frozen_encoder
+    if coder is not None:
+        frozen = coder.frozen_encoder
         sizes |= {
             "num_classes": None,
             "cross_attention_dim": frozen.config.hidden_size if frozen else config.text.width,
         }
+    for name, expected in sizes.items():
+        if (got := config.model.options.get(name, expected)) != expected:
+            raise ValueError(
+                f"model.{name}: got {got}, expected {expected}, as data and text encoder have it; leave it out."
+            )
     torch.manual_seed(config.training.seed)
     denoiser = build_model(config.model.type, {**sizes, **config.model.options})
     model: TrainedModel = denoiser
-    if text is not None and text.coder.frozen_encoder is None:
+    if coder is not None and coder.frozen_encoder is None:
         c = config.text
-        model = TextDenoiser(denoiser, build_text_encoder(text.coder.tokenizer, c.width, c.layers, c.heads))
+        model = TextDenoiser(denoiser, build_text_encoder(coder.tokenizer, c.width, c.layers, c.heads))
     if config.training.pretrained_model_name_or_path is not None:
-        start_from(model, config.training.pretrained_model_name_or_path)
+        start_from(model, config.training.pretrained_model_name_or_path, read_only)
     return model
 
 
 def build_run(config: RunConfig) -> Run:
-    """A run in memory, at step 0; nothing is written.
+    """A run in memory, at step 0; the run's folder is left alone.
 
     Raises:
         ValueError: a recipe that does not fit together, or a device that cannot do it.
@@ -111,12 +122,18 @@ def build_run(config: RunConfig) -> Run:
     return assemble_run(config, accelerator, *load_training_data(config.data))
 
 
-def assemble_run(config: RunConfig, accelerator: Accelerator, data: ImageData, validation: ImageData) -> Run:
-    """As `build_run`, on images that are at hand: those to train on, and those held out."""
+def assemble_run(
+    config: RunConfig, accelerator: Accelerator, data: ImageData, validation: ImageData, read_only: bool = False
+) -> Run:
+    """As `build_run`, on images that are at hand: those to train on, and those held out.
+
+    With `read_only` nothing is downloaded, and nothing that was measured is kept.
+    """
     t = config.training
     config = dataclasses.replace(config, training=dataclasses.replace(t, mixed_precision=accelerator.mixed_precision))
-    text = build_text(config.text, data, validation) if config.text.captions else None
-    model: Any = build_trained_model(config, data, text)
+    coder = build_coder(config.text, read_only) if config.text.captions else None
+    model: Any = build_trained_model(config, data, coder, read_only)
+    text = build_text(coder, data, validation, read_only) if coder is not None else None  # slow and kept: comes last
     scheduler = DDIMScheduler(**config_to_dict(config)["scheduler"])
     check_objective(scheduler, config.objective)
     make_scheduler(config.training.sampler, scheduler.config)  # refused now, not at the first preview

@@ -1,6 +1,8 @@
 """Weights to start a run from: those of a saved pipeline, in place of fresh ones."""
 
-from typing import cast
+import json
+from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 
@@ -12,9 +14,13 @@ from ..pipelines.loading import find_pipeline_folder
 # Where a class reaches a denoiser: a row of the table is added to the embedded noise level, as its bias is.
 _TABLE, _BIAS = "condition_embedding.class_table.weight", "condition_embedding.time_out.bias"
 _IMAGES = ("class_images.", "class_in.")  # of classes; the null class has none
+# Options of a denoiser that no recipe gives, because they follow from something else.
+FOLLOWING = ("sample_size", "in_channels", "out_channels", "num_classes", "cross_attention_dim")
 
 
-def start_from(model: DigitUNet2DModel | DigitDiT2DModel | TextDenoiser, name_or_path: str) -> None:
+def start_from(
+    model: DigitUNet2DModel | DigitDiT2DModel | TextDenoiser, name_or_path: str, read_only: bool = False
+) -> None:
     """Give a fresh model the denoiser's weights of a saved pipeline.
 
     A denoiser of words starts from one of classes as what that is without a class: the null class's row moves into the
@@ -25,38 +31,55 @@ def start_from(model: DigitUNet2DModel | DigitDiT2DModel | TextDenoiser, name_or
     Args:
         model: with fresh weights; those of its denoiser are replaced in place.
         name_or_path: as `DigitPipeline.from_pretrained` takes it.
+        read_only: download nothing.
 
     Raises:
-        ValueError: no such pipeline, weights outside of its folder, or some that have no place in this model.
+        ValueError: no such pipeline, weights outside of its folder, or those of a model with other options.
         FileNotFoundError: the Hub does not give it.
     """
     denoiser = model.denoiser if isinstance(model, TextDenoiser) else model
-    pipeline = find_pipeline_folder(name_or_path, {})
+    pipeline = find_pipeline_folder(name_or_path, {"local_files_only": read_only})
     check_shards(pipeline)
     folder = str(pipeline / "denoiser")
     try:
         recorded = denoiser.load_config(folder)["_class_name"]
         if recorded != type(denoiser).__name__:  # diffusers would fill one class with what fits of the other
-            raise ValueError(f"it is a {recorded}.")
+            raise ValueError(f"it is a {recorded}. Take other weights, or a config whose model.type makes one.")
         source = type(denoiser).from_pretrained(folder, use_safetensors=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"training.pretrained_model_name_or_path: got {name_or_path!r}, expected a pipeline whose denoiser is a "
             f"{type(denoiser).__name__}: {error}"
         ) from error
+    _check_options(name_or_path, source.config, denoiser.config)
     weights = cast(dict[str, torch.Tensor], source.state_dict())
-    own = denoiser.state_dict()
-    if _TABLE in weights and _TABLE not in own:
+    if denoiser.config["num_classes"] is None and _TABLE in weights:
         weights[_BIAS] = weights[_BIAS] + weights.pop(_TABLE)[-1]
         weights = {name: weight for name, weight in weights.items() if not name.startswith(_IMAGES)}
-    strangers = [
-        f"{name} {tuple(weight.shape)}"
-        for name, weight in weights.items()
-        if name not in own or own[name].shape != weight.shape
-    ]
-    if strangers:
-        raise ValueError(
-            f"training.pretrained_model_name_or_path: {len(strangers)} weights of {name_or_path!r} have no place in "
-            f"this model, such as {strangers[0]}; give the run the sizes of that model's config."
-        )
     denoiser.load_state_dict(weights, strict=False)
+
+
+def _check_options(name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    """Refuse weights of a model with other options, by which the same weights would compute something else, too."""
+    free = {"dropout"}
+    if theirs["cross_attention_dim"] is None:  # the layers for words stay fresh
+        free.add("cross_attention_dim")
+    if ours["num_classes"] is None:  # what was of classes goes
+        free |= {"num_classes", "class_channels"}
+    if ours["class_channels"] is None:  # otherwise images of classes are as large
+        free.add("sample_size")
+    there, here = ({k: list(v) if isinstance(v, tuple) else v for k, v in c.items()} for c in (theirs, ours))
+    others = [key for key in here if key[0] != "_" and key not in free and there[key] != here[key]]
+    if not others:
+        return
+    theirs, ours = ({key: json.dumps(c[key], separators=(",", ":")) for key in others} for c in (there, here))
+    way = f"Pass {' '.join(f'model.{key}={theirs[key]}' for key in others)}."
+    if fixed := [key for key in FOLLOWING if key in others]:
+        way = (
+            f"{', '.join(fixed)} follow from the data and the text encoder: change those, or start from fresh weights "
+            "by training.pretrained_model_name_or_path=null."
+        )
+    raise ValueError(
+        f"training.pretrained_model_name_or_path: {name!r} is a model of "
+        f"{', '.join(f'{key}={theirs[key]} (here {ours[key]})' for key in others)}, expected that of this run. {way}"
+    )

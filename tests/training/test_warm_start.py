@@ -52,9 +52,9 @@ def test_a_model_of_classes_keeps_them(pipeline, folder):
     [
         (
             lambda: TINY["UNet"](block_out_channels=(16, 48)),
-            r"have no place in this model, such as .* \(32, 16, 3, 3\)",
+            r"a model of block_out_channels=\[16,32\] \(here \[16,48\]\).* Pass model.block_out_channels=\[16,32\]",
         ),
-        (lambda: TINY["UNet"](num_classes=7), r"such as condition_embedding.class_table.weight \(11, 64\)"),
+        (lambda: TINY["UNet"](num_classes=7), r"of num_classes=10 \(here 7\).* num_classes follow from the data"),
         (lambda: TINY["DiT"](), "expected a pipeline whose denoiser is a DigitDiT2DModel: it is a DigitUNet2DModel"),
     ],
     ids=["other widths", "other classes", "other type"],
