@@ -1,8 +1,10 @@
 """See it work in the browser: `text2digit play`, offline and for this machine alone."""
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from text2digit.gui.words import LANGUAGES
 from text2digit.runtime import keep_freed_memory
@@ -42,16 +44,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.disable_progress_bar()
     try:
         app = make_app(Studio(arguments.model), arguments.lang)
-        app.launch(
-            server_name=LOOPBACK, server_port=arguments.port, inbrowser=arguments.open, quiet=True,
-            prevent_thread_lock=True, **launch_options(),
-        )  # fmt: skip
+        with _no_proxy():
+            app.launch(
+                server_name=LOOPBACK, server_port=arguments.port, inbrowser=arguments.open, quiet=True,
+                prevent_thread_lock=True, **launch_options(),
+            )  # fmt: skip
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"text2digit is at {app.local_url} (Ctrl+C ends it)", flush=True)
     app.block_thread()
     return 0
+
+
+@contextmanager
+def _no_proxy() -> Iterator[None]:
+    """Within the block no request goes through a proxy: gradio asks its own server whether it is up.
+
+    With hosts in place of "*" the client would still make a connection to each proxy, and fail at those of SOCKS.
+    """
+    former = os.environ.get("no_proxy")
+    os.environ["no_proxy"] = "*"  # in lower case, which wins over NO_PROXY
+    try:
+        yield
+    finally:
+        os.environ.pop("no_proxy")
+        if former is not None:
+            os.environ["no_proxy"] = former
 
 
 if __name__ == "__main__":
