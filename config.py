@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import operator
 import os
 import re
 import types
@@ -250,25 +251,19 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         t, o = self.training, self.optim
-        for name, low in AT_LEAST.items():
-            section, key = name.split(".")
-            value = getattr(getattr(self, section), key)
+        for name in (*AT_LEAST, *CHOICES):
+            value = operator.attrgetter(name)(self)
+            low, choices = AT_LEAST.get(name, value), CHOICES.get(name, (value,))
             if value is not None and value < low:
                 raise ValueError(f"{name}: got {value}, expected {low} or more.")
-        for name, choices in CHOICES.items():
-            section, key = name.split(".")
-            value = getattr(getattr(self, section), key)
             if value is not None and value not in choices:
                 raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(choices)}.")
         if 0 < t.quality_images < 20:
             raise ValueError(f"training.quality_images: got {t.quality_images}, expected 0 for none, or 20 or more.")
         if not 0 <= t.guidance_interval[0] <= t.guidance_interval[1] <= 1:
             raise ValueError(f"training.guidance_interval: got {t.guidance_interval}, expected 0 <= start <= end <= 1.")
-        for name, share in {
-            "training.label_dropout": t.label_dropout,
-            "objective.uniform_share": self.objective.uniform_share,
-        }.items():
-            if not 0 <= share <= 1:
+        for name in ("training.label_dropout", "objective.uniform_share"):
+            if not 0 <= (share := operator.attrgetter(name)(self)) <= 1:
                 raise ValueError(f"{name}: got {share}, expected a probability from 0 to 1.")
         if not 0 <= o.ema_decay < 1:
             raise ValueError(f"optim.ema_decay: got {o.ema_decay}, expected 0 or more and less than 1.")

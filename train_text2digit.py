@@ -11,13 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from text2digit.config import RunConfig, load_config, run_folder
-from text2digit.runtime import (
-    describe_device,
-    keep_freed_memory,
-    process_index,
-    start_missing_processes,
-    use_all_cores,
-)
+from text2digit.runtime import describe_device, keep_freed_memory, process_index, start_missing_processes, use_all_cores
 
 if TYPE_CHECKING:
     from text2digit.sharing.upload import Target

@@ -63,14 +63,13 @@ def _no_proxy() -> Iterator[None]:
 
     With hosts in place of "*" the client would still make a connection to each proxy, and fail at those of SOCKS.
     """
-    former = os.environ.get("no_proxy")
+    former = {name: value for name, value in os.environ.items() if name == "no_proxy"}
     os.environ["no_proxy"] = "*"  # in lower case, which wins over NO_PROXY
     try:
         yield
     finally:
         os.environ.pop("no_proxy")
-        if former is not None:
-            os.environ["no_proxy"] = former
+        os.environ.update(former)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,10 @@ class DamagedError(ValueError):
 
 
 class SaveError(OSError):
-    """Something could not be written."""
+    """Something could not be written; `errno` says why, and the text says it in words, with the name."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 @contextmanager
@@ -54,12 +57,9 @@ def saving(path: Path, size: int = 0) -> Iterator[None]:
             room = f": it takes about {size / 2**20:.2f} MiB, and {free / 2**20:.2f} MiB are free"
         named = getattr(error, "filename2", None) or getattr(error, "filename", None) or path
         name = re.sub(rf"{_LEFTOVER}(.+?)-[0-9a-f]{{12}}", r"\1", str(named))
-        failure = SaveError(
-            f"{name}: {os.strerror(code)}{room}. Nothing that was saved before is "
-            "lost: mend this and repeat the command, and a run goes on from its newest checkpoint."
-        )
-        failure.errno = code
-        raise failure from error
+        way = "mend this and repeat the command, and a run goes on from its newest checkpoint"
+        text = f"{name}: {os.strerror(code)}{room}. Nothing that was saved before is lost: {way}."
+        raise SaveError(code, text) from error
 
 
 @contextmanager
@@ -103,11 +103,9 @@ def check_folder(folder: Path) -> None:
         DamagedError: names the first file that is missing, cut short or changed.
     """
     with reading(folder / MANIFEST):
-        files = {
-            name: (written["bytes"], written["sha256"])
-            for name, written in json.loads((folder / MANIFEST).read_bytes())["files"].items()
-        }
-    for name, (size, digest) in files.items():
+        files = json.loads((folder / MANIFEST).read_bytes())["files"]
+        written = [(name, facts["bytes"], facts["sha256"]) for name, facts in files.items()]
+    for name, size, digest in written:
         with reading(folder / name):
             found = _facts(folder / name)
         if found["bytes"] != size:

@@ -1,7 +1,6 @@
 """Averages of the weights over training, which sample better than the last weights do."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -95,21 +94,6 @@ class EMA:
         for name, value in self.shadow.items():
             value.copy_(placed_like(state[name], value))
         self.num_updates = num_updates
-
-    @contextmanager
-    def swapped_into(self, model: nn.Module) -> Iterator[None]:
-        """Within the block the model has the averaged weights; afterwards its own again, whatever happened."""
-        parameters = dict(model.named_parameters())
-        own = {name: p.detach().clone() for name, p in parameters.items()}
-        try:
-            with torch.no_grad():
-                for name, p in parameters.items():
-                    p.copy_(self.shadow[name])
-            yield
-        finally:
-            with torch.no_grad():
-                for name, p in parameters.items():
-                    p.copy_(own[name])
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:

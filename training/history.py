@@ -55,16 +55,15 @@ class History:
             pending: what `pending_tensors` returned then.
             known: how many lines there were then; where fewer are left, the file is kept as it is in `replaced-N`.
         """
-        self.lines = [line for line in read_history(self.path) if line["step"] <= step]
-        if len(self.lines) < known:
-            lost = f"{known - len(self.lines)} of the {known} lines up to step {step}"
-            warnings.warn(
-                f"{self.path}: {lost} are missing or damaged; the history goes on without them.", stacklevel=2
-            )
+        self.lines, speeds = (
+            [line for line in read_history(path) if line["step"] <= step] for path in (self.path, self.speed_path)
+        )
+        if lost := max(0, known - len(self.lines)):
+            text = f"{lost} of the {known} lines up to step {step} are missing or damaged; it goes on without them"
+            warnings.warn(f"{self.path}: {text}.", stacklevel=2)
             set_aside(self.path.parent, [self.path] if self.path.exists() else [])
-        replace_text(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
-        speeds = [line for line in read_history(self.speed_path) if line["step"] <= step]
-        replace_text(self.speed_path, "".join(json.dumps(line) + "\n" for line in speeds))
+        for path, lines in ((self.path, self.lines), (self.speed_path, speeds)):
+            replace_text(path, "".join(json.dumps(line) + "\n" for line in lines))
         norms = pending.get("grad_norms", torch.empty(0))
         self.pending = [
             StepResult(pending["errors"][i], pending["times"][i], norms[i].item()) for i in range(len(norms))

@@ -12,21 +12,14 @@ from ..data import counter_seed
 from ..runtime import join_shares, peak_memory_gib
 from .checkpoint import save_checkpoint
 from .durable import saving
+from .ema import whole
 from .health import InterruptedRun, NonFiniteError, StopSignals, describe_nonfinite
 from .history import StepResult, sentence
 from .objective import Draw, denoising_loss, draw_batch, times_of
 from .optim import learning_rate, set_learning_rate
 from .posthoc import save_snapshot
 from .run import Run, collect_state
-from .validation import (
-    averaged_model,
-    has_judge,
-    keep_if_best,
-    make_pipeline,
-    measure_quality,
-    save_preview,
-    validate,
-)
+from .validation import averaged_model, has_judge, keep_if_best, make_pipeline, measure_quality, save_preview, validate
 
 # More than this many steps in a row that had to be skipped are no accident: the weights themselves are broken.
 MAX_SKIPPED_IN_A_ROW = 20
@@ -108,7 +101,7 @@ def _backward(run: Run, draw: Draw) -> tuple[torch.Tensor, float]:
             accelerator.backward(part_errors.mean())
         errors.append(part_errors.detach())
     norm = accelerator.clip_grad_norm_(run.model.parameters(), run.config.optim.max_grad_norm)
-    return torch.cat(errors), _number(norm)
+    return torch.cat(errors), whole(norm).item()
 
 
 def _update(run: Run, draw: Draw, errors: torch.Tensor, grad_norm: float) -> None:
@@ -196,15 +189,6 @@ def save_pipeline(run: Run) -> None:
     if run.accelerator.is_main_process:
         with saving(run.folder, sum(p.nbytes for p in model.parameters())):
             make_pipeline(run, model).save_pretrained(run.folder)
-
-
-def _number(norm: torch.Tensor | float | None) -> float:
-    """A gradient norm as a number: a tensor, one in parts, or, with DeepSpeed, a number or nothing."""
-    if norm is None:
-        return 0.0
-    if isinstance(norm, torch.Tensor):
-        return (norm.full_tensor() if hasattr(norm, "full_tensor") else norm).item()
-    return float(norm)
 
 
 class Reporter:

@@ -140,11 +140,5 @@ def level_weights(scheduler: DiscreteScheduler, timesteps: torch.Tensor, objecti
     o = objective
     alpha_t, sigma_t = scheduler.path.levels(timesteps)
     return loss_weights(
-        o.weighting,
-        scheduler.config.prediction_type,
-        alpha_t,
-        sigma_t,
-        o.min_snr_gamma,
-        o.sigma_data,
-        o.sigmoid_bias,
+        o.weighting, scheduler.config.prediction_type, alpha_t, sigma_t, o.min_snr_gamma, o.sigma_data, o.sigmoid_bias
     ).float()

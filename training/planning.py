@@ -30,8 +30,8 @@ def plan(config: RunConfig) -> str:
         ValueError, FileNotFoundError: as `prepare_run`, as far as the recipe and the data go.
     """
     data, validation = load_training_data(config.data, read_only=True)
-    part = torch.arange(min(len(data), PROBED_IMAGES))
-    run = assemble_run(config, make_accelerator(config), data.take(part), validation, read_only=True)
+    some = data.take(torch.arange(min(len(data), PROBED_IMAGES)))
+    run = assemble_run(config, make_accelerator(config), some, validation, read_only=True)
     total_steps = count_steps(config, len(data))
     t, o = run.config.training, run.config.optim
     parameters = sum(p.numel() for p in run.bare_model.parameters())

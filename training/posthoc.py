@@ -118,9 +118,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise FileExistsError(f"--out: {arguments.out} exists; name a new folder.")
         weights = reconstruct(arguments.run, arguments.sigma_rel, arguments.step)
         pipeline = DigitPipeline.from_pretrained(arguments.run)
-        average = EMA(pipeline.denoiser, lambda _: 0.0)
-        average.load(weights, 0)
-        with average.swapped_into(pipeline.denoiser), whole_folder(arguments.out) as place:
+        EMA(pipeline.denoiser, lambda _: 0.0).load(weights, 0)  # refuses those of another model
+        pipeline.denoiser.load_state_dict(weights)
+        with whole_folder(arguments.out) as place:
             pipeline.save_pretrained(place)
     except (ValueError, OSError, DamagedError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -21,13 +21,7 @@ from ..pipelines.samplers import make_scheduler
 from ..runtime import check_processes, describe_software
 from ..schedulers import DDIMScheduler
 from .captions import TextCoder, build_coder, build_text
-from .checkpoint import (
-    list_checkpoints,
-    load_checkpoint,
-    newest_whole_checkpoint,
-    set_aside,
-    step_of,
-)
+from .checkpoint import list_checkpoints, load_checkpoint, newest_whole_checkpoint, set_aside, step_of
 from .durable import DamagedError, damage_of, reading, remove_leftovers, replace_text, saving
 from .ema import make_averages
 from .history import History
@@ -41,26 +35,20 @@ from .warm_start import start_from
 COMPILES: frozenset[str] = frozenset()
 CONFIG_NAME = "config.yaml"
 # What may change when a run is continued: where it is, what it writes when, and what decides nothing.
-FREE_KEYS = {
-    "data.data_dir",
-    "training.output_dir",
-    "training.resume",
-    "training.checkpointing_steps",
-    "training.checkpoints_total_limit",
-    "training.preview_steps",
-    "training.validation_steps",
-    "training.quality_images",
-    "training.logging_steps",
-    "training.report_to",
-    "training.on_nonfinite",
-    "training.gradient_accumulation_steps",
-    "training.compile",
-    "training.channels_last",
-    "text.digit_guidance",
-    "training.num_inference_steps",
-    "training.guidance_scale",
-    "training.guidance_interval",
-    "training.sampler",
+FREE_KEYS = {"data.data_dir", "text.digit_guidance"} | {
+    f"training.{key}"
+    for key in (
+        *(
+            "output_dir",
+            "resume",
+            "checkpointing_steps",
+            "checkpoints_total_limit",
+            "preview_steps",
+            "validation_steps",
+        ),
+        *("quality_images", "logging_steps", "report_to", "on_nonfinite", "gradient_accumulation_steps", "compile"),
+        *("channels_last", "num_inference_steps", "guidance_scale", "guidance_interval", "sampler"),
+    )
 }
 
 
@@ -70,9 +58,7 @@ def count_steps(config: RunConfig, num_images: int) -> int:
     return t.max_train_steps or -(-t.epochs * num_images // t.batch_size)
 
 
-def build_trained_model(
-    config: RunConfig, data: ImageData, coder: TextCoder | None, read_only: bool = False
-) -> TrainedModel:
+def build_trained_model(config: RunConfig, data: ImageData, coder: TextCoder | None, read_only: bool) -> TrainedModel:
     """The recipe's model, with fresh weights of the run's seed, sized for the data.
 
     Where the recipe names a pipeline to start from, the denoiser's weights are that one's. For captions it is a
@@ -261,8 +247,9 @@ def _claim_folder(run: Run) -> Path | None:
     superfluous = [path for path in list_checkpoints(run.folder) if step_of(path) > step]
     for path in (*run.folder.glob("best-[0-9]*"), *run.folder.glob("averages/step-[0-9]*")):
         if damage := damage_of(path):
-            again = "to have it again, pass --resume with a checkpoint before it"
-            warnings.warn(f"{damage} It is set aside; {again}.", stacklevel=2)
+            warnings.warn(
+                f"{damage} It is set aside; --resume with an earlier checkpoint makes it again.", stacklevel=2
+            )
         if damage or (run.config.training.resume != "auto" and step_of(path) > step):  # what comes will not be the same
             superfluous.append(path)
     set_aside(run.folder, superfluous)

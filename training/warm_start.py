@@ -6,10 +6,10 @@ from typing import Any, cast
 
 import torch
 
-from ..models import DigitDiT2DModel, DigitUNet2DModel
 from ..models.text import TextDenoiser
 from ..pipelines.allowed import check_shards
 from ..pipelines.loading import find_pipeline_folder
+from .run import TrainedModel
 
 # Where a class reaches a denoiser: a row of the table is added to the embedded noise level, as its bias is.
 _TABLE, _BIAS = "condition_embedding.class_table.weight", "condition_embedding.time_out.bias"
@@ -18,9 +18,7 @@ _IMAGES = ("class_images.", "class_in.")  # of classes; the null class has none
 FOLLOWING = ("sample_size", "in_channels", "out_channels", "num_classes", "cross_attention_dim")
 
 
-def start_from(
-    model: DigitUNet2DModel | DigitDiT2DModel | TextDenoiser, name_or_path: str, read_only: bool = False
-) -> None:
+def start_from(model: TrainedModel, name_or_path: str, read_only: bool = False) -> None:
     """Give a fresh model the denoiser's weights of a saved pipeline.
 
     A denoiser of words starts from one of classes as what that is without a class: the null class's row moves into the
