@@ -12,11 +12,23 @@ from ..schedulers.noise import log_snr, make_path
 from ..schedulers.spacing import DIFFUSERS_SPACINGS, OUR_SPACINGS, TIMESTEP_SPACINGS, make_timesteps
 from .options import Generators, SamplingOptions
 
+# diffusers' classes that sample the models here, by `python -m text2digit.evaluation.scheduler_table`: on a
+# variance-preserving path, and on a flow. Its other classes are for tokens, video, consistency models and the like.
+ON_A_PATH = (
+    *("DDIM", "DDIMParallel", "DDPM", "DDPMParallel", "DEISMultistep", "DPMSolverMultistep", "DPMSolverSDE"),
+    *("DPMSolverSinglestep", "EulerAncestralDiscrete", "EulerDiscrete", "HeunDiscrete", "KDPM2AncestralDiscrete"),
+    *("KDPM2Discrete", "LCM", "LMSDiscrete", "PNDM", "SASolver", "TCD", "UniPCMultistep"),
+)
+ON_A_FLOW = ("DPMSolverMultistep", "FlowMatchEulerDiscrete", "FlowMatchHeunDiscrete", "UniPCMultistep")
+# They take two slopes over sigma = sigma_t / alpha_t, which has no bound at pure noise, where other spacings start.
+SPACED_AS_LEADING = ("DPMSolverSDE", "HeunDiscrete", "KDPM2AncestralDiscrete", "KDPM2Discrete")
+
 
 class ForeignSampler:
     """Steps of a scheduler of diffusers' interface, by a copy of it; the protocol is `samplers.Sampler`."""
 
     def __init__(self, scheduler: Any, options: SamplingOptions, device: torch.device):
+        _check_class(scheduler)
         self.scheduler = copy.deepcopy(scheduler)
         self._set_timesteps(options, device)
         order = getattr(scheduler, "order", 1)  # Heun's two forwards of a step stand one after the other
@@ -37,7 +49,13 @@ class ForeignSampler:
         if timesteps is None and own.config.get("timestep_spacing") in OUR_SPACINGS:
             timesteps = _our_grid(own, options.num_inference_steps)
         if timesteps is None:
-            own.set_timesteps(options.num_inference_steps, device=device)
+            try:
+                own.set_timesteps(options.num_inference_steps, device=device)
+            except (ValueError, IndexError, RuntimeError) as error:
+                raise ValueError(
+                    f"num_inference_steps: got {options.num_inference_steps}, which {type(own).__name__} does not take "
+                    f"({error}); pass another number, or another scheduler."
+                ) from error
         elif takes_timesteps(own):
             own.set_timesteps(timesteps=list(timesteps), device=device)
         else:
@@ -68,6 +86,25 @@ class ForeignSampler:
     def step(self, output: torch.Tensor, x: torch.Tensor, step: int, generators: Generators) -> torch.Tensor:
         generator = {"generator": generators} if self._takes_generator else {}
         return self.scheduler.step(output, self.timesteps[step], x, **generator, **self._eta).prev_sample
+
+
+def follows_flow(config: Mapping[str, Any]) -> bool:
+    """Whether the config of a scheduler is of a flow; diffusers' flow schedulers name no prediction type."""
+    is_flow = config.get("beta_schedule") == "flow" or config.get("use_flow_sigmas", False)
+    return bool(is_flow) or "prediction_type" not in config
+
+
+def short_class_name(scheduler_class: Any) -> str:
+    """The name of a scheduler's class without "Scheduler"."""
+    return str(scheduler_class.__name__).removesuffix("Scheduler")
+
+
+def _check_class(scheduler: Any) -> None:
+    """Refuse a class of diffusers that samples no model of this kind."""
+    known = ON_A_FLOW if follows_flow(scheduler.config) else ON_A_PATH
+    if type(scheduler).__module__.startswith("diffusers.") and short_class_name(type(scheduler)) not in known:
+        names = ", ".join(f"{name}Scheduler" for name in known)
+        raise ValueError(f"scheduler: got diffusers' {type(scheduler).__name__}, expected one of {names}.")
 
 
 def _our_grid(scheduler: Any, num_inference_steps: int) -> tuple[float, ...] | None:
@@ -101,12 +138,10 @@ def foreign_scheduler(scheduler_class: Any, config: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: it misreads what the model predicts.
     """
-    is_flow = config.get("beta_schedule") == "flow" or config.get("use_flow_sigmas", False)
-    changes: dict[str, Any] = {}
+    is_flow, changes = follows_flow(config), {}
     if config.get("timestep_spacing") in OUR_SPACINGS and not takes_timesteps(scheduler_class):
         changes = {"timestep_spacing": "trailing"}  # LMS would fail in its constructor
-    if scheduler_class.__name__ == "HeunDiscreteScheduler":
-        # Heun averages two slopes over sigma, which "trailing" starts at pure noise, where sigma has no bound.
+    if short_class_name(scheduler_class) in SPACED_AS_LEADING:
         changes = {"timestep_spacing": "leading"}
     elif is_flow and scheduler_class.__name__ == "DPMSolverMultistepScheduler":
         if config["prediction_type"] == "v_prediction":

@@ -16,7 +16,7 @@ from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from .. import schedulers
 from ..schedulers.coefficients import Walk
 from ..schedulers.tensors import fresh_noise
-from .foreign import ForeignSampler, foreign_scheduler
+from .foreign import ForeignSampler, follows_flow, foreign_scheduler
 from .options import Generators, SamplingOptions
 
 
@@ -144,7 +144,7 @@ def make_scheduler(name: str, config: Mapping[str, Any]) -> SchedulerMixin:
         raise ValueError(f"scheduler: got {name!r}, expected one of {', '.join(SCHEDULERS)}.")
     if name in schedulers.OUR_SCHEDULERS:
         return getattr(schedulers, SCHEDULERS[name]).from_config(config)
-    is_flow = config.get("beta_schedule") == "flow" or config.get("use_flow_sigmas", False)
+    is_flow = follows_flow(config)
     fitting = [
         n
         for n in SCHEDULERS

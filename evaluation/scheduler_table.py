@@ -1,0 +1,109 @@
+"""Which schedulers sample our digits: `python -m text2digit.evaluation.scheduler_table --readme schedulers/README.md`.
+
+Every scheduler of diffusers that imports here, and ours, with each model and number of steps; a cell is the share of
+images in which the classifier that ships sees the requested class.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from diffusers.utils import logging
+from tqdm.auto import tqdm
+
+from .. import schedulers
+from ..pipelines import DigitPipeline
+from ..pipelines.drawing import draw_images
+from ..pipelines.foreign import foreign_scheduler
+from ..pipelines.images import to_bytes
+from ..runtime import keep_freed_memory, use_all_cores
+from .classifier import classify, load_classifier
+from .sampler_orders import fill_in
+
+MODELS = ("unet-mnist", "dit-mnist")
+STEPS = (1, 3, 7, 10, 25)
+COUNT = 100
+DRAWS = 95  # right images of COUNT, from which a cell counts as sampling the requested class
+
+
+def candidates() -> dict[str, Any]:
+    """Return the schedulers' classes by the names of the table: ours, then those of diffusers."""
+    theirs = [getattr(diffusers, name, None) for name in sorted(dir(diffusers)) if name.endswith("Scheduler")]
+    kept = [c for c in theirs if isinstance(c, type) and issubclass(c, SchedulerMixin)]
+    ours = {f"ours: {name}": getattr(schedulers, name) for name in schedulers.__all__}
+    return {**ours, **{c.__name__: c for c in kept}}
+
+
+def cell(pipeline: Any, scheduler_class: Any, config: Any, steps: int) -> int | str:
+    """Return how many of `COUNT` images are of the requested class, or why there are none."""
+    labels = [i % 10 for i in range(COUNT)]
+    try:
+        if not scheduler_class.__module__.startswith("text2digit."):
+            # A class of its own, for a pipeline refuses those of diffusers that this table does not have.
+            own = type(scheduler_class.__name__, (scheduler_class,), {"__module__": __name__})
+            pipeline.scheduler = foreign_scheduler(own, config)
+        else:
+            pipeline.scheduler = scheduler_class.from_config(config)
+        images = draw_images(pipeline, labels, range(COUNT), num_inference_steps=steps)
+    except Exception as error:  # whatever somebody else's class does, the table goes on
+        return f"{type(error).__name__}: {error}"[:120]
+    guesses = classify(load_classifier(), to_bytes(images)).logits.argmax(dim=1)
+    return int((guesses == torch.tensor(labels)).sum())
+
+
+def measure(models: Sequence[str], steps: Sequence[int]) -> dict[str, dict[str, list[int | str]]]:
+    """Return {scheduler: {model: cells}}."""
+    rows: dict[str, dict[str, list[int | str]]] = {}
+    for model in models:
+        pipeline = DigitPipeline.from_pretrained(model)
+        pipeline.set_progress_bar_config(disable=True)
+        config = pipeline.scheduler.config
+        for name, scheduler_class in tqdm(candidates().items(), desc=model):
+            rows.setdefault(name, {})[model] = [cell(pipeline, scheduler_class, config, n) for n in steps]
+    return rows
+
+
+def markdown(rows: dict[str, dict[str, list[int | str]]], steps: Sequence[int]) -> str:
+    """Return the table of the schedulers that sample at least once, and the names of the others."""
+    models = list(next(iter(rows.values())))
+    lines = ["| scheduler | " + " | ".join(f"{model}, {n}" for model in models for n in steps) + " |"]
+    lines.append("|---" * (1 + len(models) * len(steps)) + "|")
+    others = []
+    for name, by_model in rows.items():
+        cells = [found for model in models for found in by_model[model]]
+        if any(isinstance(found, int) and found >= DRAWS for found in cells):
+            shown = [str(found) if isinstance(found, int) else "–" for found in cells]
+            lines.append(f"| {name.removesuffix('Scheduler')} | " + " | ".join(shown) + " |")
+        else:
+            others.append(f"`{name}`")
+    return "\n".join(lines) + f"\n\nRefused, because they sample none of these models: {', '.join(others)}.\n"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m text2digit.evaluation.scheduler_table", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("scheduler_table.json"), help="report (%(default)s)")
+    parser.add_argument("--models", nargs="+", default=MODELS, help="shipped weights (%(default)s)")
+    parser.add_argument("--steps", nargs="+", type=int, default=STEPS, help="denoising steps (%(default)s)")
+    parser.add_argument("--readme", type=Path, help="page to write the table into, between its marks")
+    arguments = parser.parse_args(argv)
+    keep_freed_memory()  # before the first tensor
+    use_all_cores()
+    logging.disable_progress_bar()
+    rows = measure(arguments.models, arguments.steps)
+    report = {"images": COUNT, "steps": arguments.steps, "diffusers": diffusers.__version__, "rows": rows}
+    arguments.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    table = markdown(rows, arguments.steps)
+    print(table, end="")
+    if arguments.readme:
+        page = arguments.readme.read_text(encoding="utf-8")
+        arguments.readme.write_text(fill_in(page, "schedulers", table), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
