@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from text2digit.pipelines.loading import find_pipeline_folder
+from text2digit.sharing.files import pipeline_files
 from text2digit.sharing.tree import Entry, NotTheSameError, build_tree, load_tree_back
 from text2digit.sharing.upload import Target, check_repo_id, check_target, push_tree
 
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             tree = arguments.out or Path(temporary) / "tree"
             entries = build_tree(source, tree, target.repo_id)
             print(describe(entries))
+            print(pipeline_files(source).left_at_home())
             loaded = load_tree_back(tree)
             print(f"loads with the package:     {loaded['with_package']['pipeline']}")
             print(f"loads without the package:  {loaded['without_package']['pipeline']}; the images are the same")

@@ -14,6 +14,8 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import SAFETENSORS_WEIGHTS_NAME, BaseOutput
 from torch import nn
 
+from ..pipelines.component_files import weight_files
+
 # Not a pipeline, so it lies among the weights that ship without being one of their names.
 CLASSIFIER_FOLDER = Path(__file__).resolve().parent.parent / "pretrained" / "mnist-classifier"
 BATCH_SIZE = 500
@@ -98,12 +100,12 @@ def sha256(*paths: Path) -> str:
 
 
 def weights_sha256(folder: str | Path) -> str:
-    """SHA-256 of the safetensors of a folder, in the order of their names.
+    """SHA-256 of the weights that a folder's model is loaded from, in the order of their names.
 
     Raises:
         FileNotFoundError: there are none.
     """
-    paths = sorted(Path(folder).glob("*.safetensors"))
+    paths = weight_files(Path(folder))
     if not paths:
         raise FileNotFoundError(f"{folder}: no safetensors to take the hash of.")
     return sha256(*paths)

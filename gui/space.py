@@ -11,9 +11,12 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from text2digit.evaluation.classifier import CLASSIFIER_FOLDER, DigitClassifier
 from text2digit.gui.play import DEFAULT_MODEL
 from text2digit.gui.words import LANGUAGES
-from text2digit.pipelines.loading import find_pipeline_folder, shipped_names
+from text2digit.pipelines.component_files import component_files
+from text2digit.pipelines.loading import SHIPPED_FOLDER, find_pipeline_folder, shipped_names
+from text2digit.sharing.files import copy_pipeline, pipeline_files
 
 PACKAGE = Path(__file__).resolve().parent.parent
 # What the app imports; the rest of the package's requirements is for training and measuring.
@@ -23,8 +26,6 @@ REQUIREMENTS = (
 )
 # Of the package: all code but that which only developers run.
 LEFT_OUT = ("tests", "benchmarks")
-# Of a model: what loads it, and what the training page shows. No code, no checkpoints.
-MODEL_PATTERNS = ("*.json", "*.jsonl", "*.yaml", "*.txt", "*.safetensors", "samples.png", "README.md")
 
 APP = '''"""text2digit in the browser."""
 
@@ -69,24 +70,29 @@ def build_space(folder: Path, model: str = DEFAULT_MODEL, language: str = "en") 
         The files, relative to the folder, sorted.
 
     Raises:
-        ValueError: the folder holds files already, or there is no such model.
+        ValueError: the folder holds files already, there is no such model, or a file of it is a link.
         FileNotFoundError: the Hub does not give it.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"--out: got {folder}, expected a folder that is empty or not there.")
-    source = find_pipeline_folder(model, {})
-    package = folder / "text2digit"
-    for path in _package_files():
-        _copy(path, package / path.relative_to(PACKAGE))
+    source, package = find_pipeline_folder(model, {}), folder / "text2digit"
     shipped = model in shipped_names()
-    name = model if shipped else re.sub(r"[^A-Za-z0-9._-]", "-", Path(source if "/" not in model else model).name)
-    if not shipped:
-        _copy_model(source, folder / name)
+    name = (
+        model if shipped else re.sub(r"[^A-Za-z0-9._-]", "-", (Path(model) if "/" in model else source.resolve()).name)
+    )
+    if folder / name == package:
+        raise ValueError(f"--model: got a folder named {name}, which is the package's name; rename the folder.")
     texts = {
         "app.py": APP.format(model=name, language=language),
         "requirements.txt": "".join(f"{line}\n" for line in requirements()),
         "README.md": README.format(gradio=version("gradio"), python=".".join(map(str, sys.version_info[:2]))),
     }
+    if not shipped:
+        copy_pipeline(source, folder / name)
+    for path in _package_files():
+        _copy(path, package / path.relative_to(PACKAGE))
+    for shipped_name in shipped_names():
+        copy_pipeline(SHIPPED_FOLDER / shipped_name, package / "pretrained" / shipped_name)
     for file, text in texts.items():
         (folder / file).write_text(text, encoding="utf-8", newline="\n")
     return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
@@ -98,24 +104,13 @@ def requirements() -> list[str]:
 
 
 def _package_files() -> list[Path]:
-    """Code, recipes, the page's assets, the classifier and the models that ship."""
+    """Code, recipes, the page's assets and the classifier."""
     folders = [p.parent for p in PACKAGE.glob("*/__init__.py") if p.parent.name not in LEFT_OUT]
     code = [path for folder in folders for path in folder.rglob("*.py")]
     modules = [path for path in PACKAGE.glob("*.py") if path.name != "setup.py"]
-    models = [f for p in (PACKAGE / "pretrained").iterdir() if p.is_dir() for f in _model_files(p)]
+    classifier = component_files(CLASSIFIER_FOLDER, DigitClassifier.__name__)
     others = [PACKAGE / "py.typed", *(PACKAGE / "configs").glob("*.yaml"), *(PACKAGE / "gui" / "assets").iterdir()]
-    return [*code, *modules, *models, *others]
-
-
-def _model_files(folder: Path) -> list[Path]:
-    """Of a model's own folder and those of its components."""
-    return [path for pattern in MODEL_PATTERNS for place in (".", "*") for path in folder.glob(f"{place}/{pattern}")]
-
-
-def _copy_model(source: Path, to: Path) -> None:
-    grids = list((source / "samples").glob("step-*.png"))
-    for path in [*_model_files(source), *grids]:
-        _copy(path, to / path.relative_to(source))
+    return [*code, *modules, *classifier, *others]
 
 
 def _copy(path: Path, to: Path) -> None:
@@ -133,11 +128,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         files = build_space(arguments.out, arguments.model, arguments.lang)
+        left = pipeline_files(find_pipeline_folder(arguments.model, {})).left_at_home()
     except (ValueError, OSError, PackageNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     size = sum((arguments.out / file).stat().st_size for file in files)
-    print(f"{arguments.out}: {len(files)} files, {size / 1e6:.1f} MB; nothing was sent")
+    print(f"{arguments.out}: {len(files)} files, {size / 1e6:.1f} MB; nothing was sent\n{left}")
     print(f"try it:  cd {arguments.out} && python app.py")
     return 0
 

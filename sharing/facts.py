@@ -10,6 +10,7 @@ from typing import Any
 from ..config import RunConfig, load_config
 from ..evaluation.classifier import weights_sha256
 from ..pipelines.allowed import allowed_index, is_component
+from ..pipelines.component_files import weight_files
 from ..pipelines.loading import INDEX_NAME
 from ..training.history import read_history
 
@@ -110,7 +111,7 @@ def read_report(folder: Path) -> dict[str, Any] | None:
 def _component(folder: Path, module: str, class_name: str) -> Component:
     configs = [path for path in (folder / "config.json", folder / "scheduler_config.json") if path.is_file()]
     config = json.loads(configs[0].read_text(encoding="utf-8")) if configs else {}
-    weights = sorted(folder.glob("*.safetensors"))
+    weights = weight_files(folder)
     tensors = [tensor for path in weights for tensor in safetensors_header(path).values()]
     return Component(
         module=module,

@@ -1,6 +1,5 @@
 """The folder that is uploaded: a saved pipeline, code for those without the package, what is known of it, a card."""
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -8,30 +7,24 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ..config import RunConfig, config_to_dict, load_config, save_config
-from ..pipelines.allowed import allowed_index, is_component
+from ..config import RunConfig, config_to_dict, load_config
+from ..pipelines.allowed import allowed_index
 from ..pipelines.loading import INDEX_NAME
 from .card import make_card
 from .component_code import COMPONENT_FILES, PIPELINE_FILE, component_code
-from .facts import CONFIG_NAME, REPORT_NAME, read_report
+from .facts import CONFIG_NAME
+from .files import GRID_FOLDER, components_of, copy_pipeline, write_text
 
-# Of a component: configurations, vocabularies and weights. Never code that happens to lie there, and never pickles.
-COMPONENT_PATTERNS = ("*.json", "*.txt", "*.safetensors")
-# Of a run, where they are there.
-RUN_FILES = ("history.jsonl", "run.json", "loss.png", "samples.png")
-REPORT_FOLDER = Path(REPORT_NAME).parent.name
-REPORT_PATTERNS = ("*.json", "*.md", "*.png")
 RECIPE_NAME = "recipe.yaml"
-WHERE_IT_WAS = "_name_or_path"  # diffusers keeps it in what it saves
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Entry:
     """A file of a tree."""
 
@@ -58,69 +51,23 @@ def build_tree(source: Path, folder: Path, repo_id: str) -> list[Entry]:
     Raises:
         ValueError: the folder holds files already, or the source names a class that may not be shared.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder}: expected a folder that is empty or does not exist yet.")
-    folder.mkdir(parents=True, exist_ok=True)
-    index = json.loads((source / INDEX_NAME).read_text(encoding="utf-8"))
-    checked = allowed_index(index)
-    for name, (_, class_name) in _components(checked).items():
-        (folder / name).mkdir()
-        for pattern in COMPONENT_PATTERNS:
-            for path in sorted((source / name).glob(pattern)):
-                _copy(path, folder / name / path.name)
-        if class_name in COMPONENT_FILES and checked[name][0] != "diffusers":
-            checked[name] = [COMPONENT_FILES[class_name], class_name]
-            _write(folder / name / f"{COMPONENT_FILES[class_name]}.py", component_code(class_name))
-    pipeline_name = checked["_class_name"]
-    _write(folder / f"{PIPELINE_FILE}.py", component_code(pipeline_name))
-    checked = {**checked, "_class_name": [PIPELINE_FILE, pipeline_name]}
-    checked.pop(WHERE_IT_WAS, None)
-    _write(folder / INDEX_NAME, json.dumps(dict(sorted(checked.items())), indent=2) + "\n")
-    _copy_run(source, folder)
+    copy_pipeline(source, folder)
+    if grids := sorted((folder / GRID_FOLDER).glob("*.png")):
+        grids[-1].replace(folder / "samples.png")
+        shutil.rmtree(folder / GRID_FOLDER)
+    index = allowed_index(json.loads((folder / INDEX_NAME).read_text(encoding="utf-8")))
+    for name, (module, class_name) in components_of(index).items():
+        if class_name in COMPONENT_FILES and module != "diffusers":
+            index[name] = [COMPONENT_FILES[class_name], class_name]
+            write_text(folder / name / f"{COMPONENT_FILES[class_name]}.py", component_code(class_name))
+    pipeline_name = index["_class_name"]
+    write_text(folder / f"{PIPELINE_FILE}.py", component_code(pipeline_name))
+    index["_class_name"] = [PIPELINE_FILE, pipeline_name]
+    write_text(folder / INDEX_NAME, json.dumps(dict(sorted(index.items())), indent=2) + "\n")
+    if (folder / CONFIG_NAME).is_file():
+        write_text(folder / RECIPE_NAME, recipe_of(load_config(folder / CONFIG_NAME)))
     make_card(folder, repo_id).save(folder / "README.md")
     return list_tree(folder)
-
-
-def _components(index: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The components that an index names, without those that a pipeline has none of."""
-    return {name: value for name, value in index.items() if is_component(value) and value[1] is not None}
-
-
-def _copy(path: Path, to: Path) -> None:
-    """Copy a file; a configuration without the folder that it was loaded from, which is nobody's business."""
-    config = json.loads(path.read_text(encoding="utf-8")) if path.name.endswith("config.json") else {}
-    if WHERE_IT_WAS in config:
-        config.pop(WHERE_IT_WAS)
-        _write(to, json.dumps(config, indent=2) + "\n")
-    else:
-        shutil.copyfile(path, to)
-
-
-def _copy_run(source: Path, folder: Path) -> None:
-    """What is known of the training and of the result."""
-    previews = sorted((source / "samples").glob("step-*.png"))
-    if previews:
-        shutil.copyfile(previews[-1], folder / "samples.png")
-    for name in RUN_FILES:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, folder / name)
-    has_report = read_report(source) is not None  # one of other weights would be a false one
-    for path in sorted(p for pattern in REPORT_PATTERNS for p in (source / REPORT_FOLDER).glob(pattern) if has_report):
-        (folder / REPORT_FOLDER).mkdir(exist_ok=True)
-        shutil.copyfile(path, folder / REPORT_FOLDER / path.name)
-    if (source / CONFIG_NAME).is_file():
-        config = load_config(source / CONFIG_NAME)
-        # Where things lay on the machine of the training is of no use elsewhere, and nobody's business.
-        start = config.training.pretrained_model_name_or_path
-        if start is not None and start.startswith(("/", ".", "~")):
-            start = Path(start).name
-        config = dataclasses.replace(
-            config,
-            data=dataclasses.replace(config.data, data_dir=None),
-            training=dataclasses.replace(config.training, output_dir=None, pretrained_model_name_or_path=start),
-        )
-        save_config(config, folder / CONFIG_NAME)
-        _write(folder / RECIPE_NAME, recipe_of(config))
 
 
 def recipe_of(config: RunConfig) -> str:
@@ -177,7 +124,3 @@ def load_tree_back(folder: Path) -> dict[str, Any]:
     if len(set(found["images"])) != 1:
         raise NotTheSameError(f"{folder}: draws other images without this package than with it.")
     return found
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")

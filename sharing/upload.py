@@ -25,8 +25,8 @@ from huggingface_hub.utils import validate_repo_id
 
 from ..pipelines.loading import INDEX_NAME
 from .component_code import PACKAGE, PIPELINE_FILE
-from .facts import CONFIG_NAME
-from .tree import RECIPE_NAME, REPORT_FOLDER, RUN_FILES, Entry, build_tree, list_tree, load_tree_back
+from .files import REPORT_FOLDER, RUN_FILES
+from .tree import RECIPE_NAME, Entry, build_tree, list_tree, load_tree_back
 
 # huggingface_hub tries again by itself when it uploads and downloads; these are for the requests that it makes once.
 TRIES, SECONDS_BETWEEN_TRIES = 3, 1.0
@@ -280,7 +280,7 @@ def _operations(folder: Path, entries: Sequence[Entry], existing: set[str]) -> l
         operations.append(operation)
     names = {entry.name for entry in entries}
     folders = {entry.name.split("/")[0] for entry in entries if "/" in entry.name} | {REPORT_FOLDER}
-    files = {f"{PIPELINE_FILE}.py", CONFIG_NAME, RECIPE_NAME, *RUN_FILES}
+    files = {f"{PIPELINE_FILE}.py", RECIPE_NAME, *RUN_FILES}
     stale = [
         name for name in sorted(existing - names) if name in files or ("/" in name and name.split("/")[0] in folders)
     ]
