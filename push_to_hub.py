@@ -11,7 +11,7 @@ from pathlib import Path
 
 from text2digit.pipelines.loading import find_pipeline_folder
 from text2digit.sharing.files import pipeline_files
-from text2digit.sharing.tree import Entry, NotTheSameError, build_tree, load_tree_back
+from text2digit.sharing.tree import Entry, build_tree, load_tree_back
 from text2digit.sharing.upload import Target, check_repo_id, check_target, push_tree
 
 
@@ -61,7 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             pushed = push_tree(tree, entries, target, arguments.message)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1 if isinstance(error, NotTheSameError) else 2
+        return getattr(error, "exit_status", 2 if isinstance(error, ValueError | FileNotFoundError) else 1)
+    if pushed.num_files == 0:
+        print(f"nothing to send: {pushed.url} holds these files already")
+        return 0
     print(f"pushed: {pushed.url}\n{pushed.num_files} files were fetched again and are the same, commit {pushed.commit}")
     return 0
 

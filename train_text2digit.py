@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + interruption.signum
     except (ValueError, OSError, NonFiniteError) as error:
         _say(f"error: {error}", file=sys.stderr)
-        return 1 if isinstance(error, NonFiniteError) else 2
+        return getattr(error, "exit_status", 1 if isinstance(error, NonFiniteError) else 2)  # PushError has its own
     _say(f"saved:  {folder} after {(time.perf_counter() - started) / 60:.1f} minutes")
     _say(f"draw:   text2digit sample --model {folder} -o digits.png")
     return _push(folder, target) if target is not None and process_index() == 0 else 0

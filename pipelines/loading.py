@@ -1,10 +1,11 @@
 """Where a pipeline's folder is: on disk, among the weights that ship with the package, or on the Hub."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import get_token, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
 SHIPPED_FOLDER = Path(__file__).resolve().parent.parent / "pretrained"
@@ -12,6 +13,9 @@ INDEX_NAME = "model_index.json"
 # All that a pipeline is made of, and what `text2digit info` reads: configurations, vocabularies, figures, safetensors.
 # No code, and nothing that can hold it.
 HUB_PATTERNS = ("*.json", "*.jsonl", "*.txt", "*.yaml", "*.safetensors")
+HUB_FAILURES: tuple[type[Exception], ...] = (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled)
+# What the client raises at an answer that is no JSON, or JSON of another shape.
+UNREADABLE_ANSWERS: tuple[type[Exception], ...] = (ValueError, LookupError, TypeError, AttributeError)
 HUB_ARGUMENTS = ("revision", "cache_dir", "token", "local_files_only", "force_download")
 
 
@@ -44,14 +48,30 @@ def find_pipeline_folder(name_or_path: str | Path, hub_arguments: dict[str, Any]
     if name in shipped_names():
         return SHIPPED_FOLDER / name
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        find_token(hub_arguments.get("token"))
         try:
             return Path(snapshot_download(name, allow_patterns=list(HUB_PATTERNS), **hub_arguments))
-        except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        except (*HUB_FAILURES, *UNREADABLE_ANSWERS) as error:
             raise FileNotFoundError(f"{name}: no such folder, and the Hub does not give it: {error}") from error
     raise ValueError(
         f"{name_or_path}: no such folder and no such shipped weights. Pass a folder, one of "
         f"{', '.join(shipped_names()) or '(none shipped)'}, or user/name for the Hub."
     )
+
+
+def find_token(token: str | bool | None = None) -> str | None:
+    """Return the token for the Hub: the one that is given, HF_TOKEN, or what `hf auth login` stored; None without one.
+
+    Raises:
+        ValueError: it holds a character that no request can carry; the message does not tell the token.
+    """
+    found = token if isinstance(token, str) else None if token is False else get_token()
+    if bad := re.search(r"[^!-~]", found or ""):
+        raise ValueError(
+            f"the token for the Hub holds a character that no token has, at place {bad.start() + 1} (expected letters, "
+            "digits and '_' of ASCII); copy it again, into HF_TOKEN or by `hf auth login`."
+        )
+    return found
 
 
 def pipeline_class_name(folder: Path) -> str:

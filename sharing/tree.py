@@ -36,6 +36,8 @@ class Entry:
 class NotTheSameError(ValueError):
     """A tree that does not load back as it should."""
 
+    exit_status = 1  # of a command: it is no wrong input
+
 
 def build_tree(source: Path, folder: Path, repo_id: str) -> list[Entry]:
     """Write all that is uploaded.

@@ -20,11 +20,12 @@ class Fault:
     """What goes wrong at requests whose "METHOD /path" matches, the next `times` times.
 
     `action`: an HTTP status; "cut" closes the connection within the request's body; "lost" does what was asked and
-    closes the connection in place of an answer; "hang" never answers; "garble" answers with a byte changed.
+    closes the connection in place of an answer; "hang" never answers; "garble" answers with a byte changed. Bytes are
+    the answer's body, with status 200, after what was asked was done.
     """
 
     pattern: str
-    action: int | str
+    action: int | str | bytes
     times: int = 1
 
 
@@ -152,6 +153,8 @@ class Handler(BaseHTTPRequestHandler):
                 status, headers, content = self._route()
             if fault == "garble":
                 content = content[:-1] + bytes([content[-1] ^ 1])
+            if isinstance(fault, bytes):
+                status, headers, content = 200, {"Content-Type": "application/json"}, fault
         except Problem as problem:
             status, content = problem.status, json.dumps({"error": f"{problem.message} {problem.told or ''}"}).encode()
             headers = {"X-Error-Message": problem.message, **({"X-Error-Code": problem.code} if problem.code else {})}
@@ -246,7 +249,7 @@ class Handler(BaseHTTPRequestHandler):
     def info(self, repo, revision="main"):
         repository = self._repository(repo)
         sha = self._commit_of(repository, revision)
-        siblings = [{"rfilename": name} for name in sorted(repository.commits[sha])]
+        siblings = [{"rfilename": name, **metadata(name, c)} for name, c in sorted(repository.commits[sha].items())]
         return self._json({"id": repo, "sha": sha, "private": repository.private, "siblings": siblings, "tags": []})
 
     def tree(self, repo, revision):
@@ -254,12 +257,16 @@ class Handler(BaseHTTPRequestHandler):
         files = repository.commits[self._commit_of(repository, revision)]
         entries = []
         for name, content in sorted(files.items()):
-            entry = {"type": "file", "path": name, "size": len(content), "oid": git_hash(content)}
-            if is_large(name):
-                sha256 = hashlib.sha256(content).hexdigest()
-                entry["lfs"] = {"oid": sha256, "size": len(content), "pointerSize": 134}
-            entries.append(entry)
+            entry = metadata(name, content)
+            entries.append({"type": "file", "path": name, **entry, "oid": entry["blobId"]})
+            if "lfs" in entry:
+                entries[-1]["lfs"]["oid"] = entry["lfs"]["sha256"]
         return self._json(entries)
+
+    def list_refs(self, repo):
+        refs = [{"name": ref, "ref": ref, "targetCommit": sha} for ref, sha in self._repository(repo).refs.items()]
+        proposed = [ref for ref in refs if ref["ref"].startswith("refs/pr/")]
+        return self._json({"branches": [], "converts": [], "tags": [], "pullRequests": proposed})
 
     def branch(self, repo, branch):
         repository = self._repository(repo, write=True)
@@ -349,6 +356,14 @@ def is_large(name):
     return name.endswith((".safetensors", ".png"))
 
 
+def metadata(name, content):
+    """What the Hub tells of a file, as `files_metadata=True` asks for."""
+    found = {"size": len(content), "blobId": git_hash(content)}
+    if is_large(name):
+        found["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
+    return found
+
+
 def git_hash(content):
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
@@ -362,6 +377,7 @@ ROUTES = [
     (rf"GET /api/models/{REPO}", "info"),
     (rf"GET /api/models/{REPO}/revision/(?P<revision>.+)", "info"),
     (rf"GET /api/models/{REPO}/tree/(?P<revision>.+)", "tree"),
+    (rf"GET /api/models/{REPO}/refs", "list_refs"),
     (rf"POST /api/models/{REPO}/branch/(?P<branch>.+)", "branch"),
     (rf"POST /api/models/{REPO}/preupload/(?P<revision>.+)", "preupload"),
     (rf"POST /api/models/{REPO}/commit/(?P<revision>.+)", "commit"),

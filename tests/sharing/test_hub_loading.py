@@ -11,7 +11,7 @@ import pytest
 from text2digit.sharing import load_back
 
 from .client import environment
-from .hub_server import Repository
+from .hub_server import Fault, Repository
 
 LOAD = """
 import hashlib, torch
@@ -134,6 +134,14 @@ def test_a_path_out_of_the_cache_is_refused(load, repository, tmp_path):
     repository.commit("main", {**repository.head, "../../../../../escaped.json": b"{}"})
     assert load("ada/shared").error
     assert not list(tmp_path.parent.rglob("escaped.json"))
+
+
+@pytest.mark.parametrize("answer", [b"{", b"[1]", b"null", b'{"siblings": 7}'])
+def test_an_answer_that_cannot_be_read_names_the_repository(hub, load, repository, answer):
+    """By `info` and by loading: not "Expecting ',' delimiter" alone."""
+    hub.faults.append(Fault("GET /api/models/", answer, times=10**6))
+    error = load("ada/shared").error
+    assert error.startswith("FileNotFoundError: ada/shared: no such folder, and the Hub does not give it")
 
 
 STRANGER = """

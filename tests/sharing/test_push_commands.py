@@ -77,6 +77,38 @@ def test_mistakes_end_before_anything_is_built(hub, client, model, arguments, to
 
 
 @pytest.mark.parametrize(
+    "pattern, action, status",
+    [
+        ("GET /api/whoami", "lost", 1),
+        ("GET /api/whoami", 500, 1),
+        ("GET /api/whoami", b"{", 1),
+        ("POST /api/repos/create", 403, 1),
+        ("POST .*/commit/", 412, 1),
+        ("resolve", "lost", 1),
+        ("GET /api/whoami", 401, 2),
+    ],
+)
+def test_wrong_input_and_trouble_have_statuses_of_their_own(hub, client, model, pattern, action, status):
+    """A script that repeats a push after trouble must not be told that its input was wrong."""
+    hub.faults.append(Fault(pattern, action, times=10**6))
+    name = f"ada/status-{len(hub.requests)}-{len(hub.repositories)}"
+    answer = client.run(RUN, arguments=["push", "--model", str(model), "--repo", name])
+    assert answer.result == status and "error: " in answer.output
+    if "whoami" in pattern:
+        more = [TRAIN[0], "--hub-model-id", "ada/x", *TRAIN[1:], str(client.folder / "never")]
+        assert client.run(RUN, arguments=more).result == status and not (client.folder / "never").exists()
+
+
+def test_an_unchanged_push_says_that_there_is_nothing_to_send(hub, client, model, built):
+    arguments = ["push", "--model", str(model), "--repo", "ada/again"]
+    assert client.run(RUN, arguments=arguments).result == 0
+    before = hub.repositories["ada/again"].refs["main"]
+    answer = client.run(RUN, arguments=arguments)
+    assert answer.result == 0 and "pushed: " not in answer.output
+    assert f"nothing to send: {hub.url}/ada/again/commit/{before} holds these files already" in answer.output
+
+
+@pytest.mark.parametrize(
     "found, message",
     [
         ({"refuses_without_trust": False, "images": ["a", "a"]}, "loads by diffusers without trust_remote_code"),
