@@ -59,7 +59,7 @@ def table(sets: Mapping[str, Mapping[str, Any]]) -> str:
 def _cell(name: str, form: str, entry: Mapping[str, Any]) -> str:
     if name not in entry["mean"]:
         return "–"
-    spread = entry["spread"][name]
+    spread = entry["spread"].get(name)
     return form.format(entry["mean"][name]) + ("" if spread is None else f" ± {form.format(spread)}")
 
 

@@ -7,6 +7,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..evaluation.report import FIGURES, table, when_guided
 from .facts import CONFIG_NAME, HISTORY_NAME, REPORT_NAME, Facts, read_facts
+from .text import markdown
 
 # Title of each dataset, and its id on the Hub where there is one that we know of.
 DATASETS = {
@@ -67,11 +68,12 @@ def _results(facts: Facts) -> list[EvalResult]:
     if facts.report is None:
         return []
     entry = next(iter(facts.report["sets"].values()))
-    title, hub_id = DATASETS.get(facts.report["dataset"], (facts.report["dataset"], None))
+    name = markdown(facts.report["dataset"])
+    title, hub_id = DATASETS.get(name, (name, None))
     return [
         EvalResult(
             task_type="unconditional-image-generation",
-            dataset_type=hub_id or facts.report["dataset"],
+            dataset_type=hub_id or name,
             dataset_name=title,
             metric_type=name,
             metric_name=f"{FIGURES[name][0]}, n = {entry['n']:,}",
@@ -171,10 +173,9 @@ def _machine(facts: Facts) -> str | None:
     if not facts.sessions:
         return None
     session = facts.sessions[-1]
-    versions = ", ".join(f"{name} {value}" for name, value in session.get("versions", {}).items() if value)
-    return (
-        f"{session['device']}, {session['num_processes']} process(es) of {session['num_threads']} threads; {versions}"
-    )
+    versions = ", ".join(f"{name} {value}" for name, value in session["versions"].items() if value)
+    processes = f"{session['num_processes']} process(es) of {session['num_threads']} threads"
+    return markdown(f"{session['device']}, {processes}; {versions}")
 
 
 def _measured(facts: Facts, repo_id: str, folder: Path) -> str | None:
@@ -182,15 +183,16 @@ def _measured(facts: Facts, repo_id: str, folder: Path) -> str | None:
     if facts.report is None:
         return None
     settings, (first, *_) = facts.report["settings"], facts.report["sets"]
-    sets = {repo_id.split("/")[-1] if title == first else title: e for title, e in facts.report["sets"].items()}
+    own = repo_id.split("/")[-1]
+    sets = {own if title == first else markdown(title): entry for title, entry in facts.report["sets"].items()}
     pictures = {"worst.png": "the most doubtful ones", "nearest.png": "the nearest training digits"}
     links = [
         f"[{what}](evaluation/{name})" for name, what in pictures.items() if (folder / "evaluation" / name).is_file()
     ]
     seeds = ", ".join(map(str, settings["seeds"]))
-    guidance = f"{settings['guidance_scale']:g}{when_guided(settings.get('guidance_interval'))}"
+    guidance = f"{settings['guidance_scale']:g}{when_guided(settings['guidance_interval'])}"
     return (
-        f"## Measured\n\n{table(sets)}\nBy {settings['steps']} steps of `{settings['scheduler']}` and guidance "
+        f"## Measured\n\n{table(sets)}\nBy {settings['steps']} steps of {markdown(settings['scheduler'])} and guidance "
         f"{guidance}, seeds {seeds}; all of it is in [{REPORT_NAME}]({REPORT_NAME})"
         + (f". Pictures: {', '.join(links)}." if links else ".")
         + " Columns that begin with *real* are real images in the place of drawn ones. To measure again:"

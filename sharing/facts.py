@@ -20,6 +20,18 @@ CONFIG_NAME, HISTORY_NAME, SESSIONS_NAME, REPORT_NAME = (
     "run.json",
     "evaluation/report.json",
 )
+# Of what is told of these files; see `check_shape`.
+NUMBER = int | float
+SESSION_SHAPE = {"device": str, "num_processes": int, "num_threads": int, "versions": {str: str | None}}
+SESSIONS_SHAPE = {"sessions": [SESSION_SHAPE]}
+SETTINGS_SHAPE = {"default_num_inference_steps": int | None, "default_guidance_scale": NUMBER | None}
+DENOISER_SHAPE = {"sample_size": int, "in_channels": int, "num_classes": int | None}
+REPORT_SETTINGS = {"model": str, "scheduler": str, "steps": int, "seeds": [int], "guidance_scale": NUMBER}
+REPORT_SHAPE = {
+    "dataset": str,
+    "settings": {**REPORT_SETTINGS, "guidance_interval": [NUMBER]},
+    "sets": {str: {"n": int, "mean": {str: NUMBER}, "spread": {str: NUMBER | None}}},
+}
 # No header of ours comes near it; a file that claims more is damaged, or made to fill the memory.
 LARGEST_HEADER = 100_000_000
 
@@ -86,26 +98,61 @@ def read_facts(folder: Path) -> Facts:
     if "denoiser" not in parts:
         raise ValueError(f"{folder / INDEX_NAME}: has no denoiser, so it is no pipeline of this package.")
     settings = {name: value for name, value in index.items() if not name.startswith("_") and name not in parts}
-    sessions = folder / SESSIONS_NAME
+    sessions = {"sessions": [], **_read(folder / SESSIONS_NAME)}
+    check_shape(sessions, SESSIONS_SHAPE, str(folder / SESSIONS_NAME))
+    check_shape(settings, SETTINGS_SHAPE, str(folder / INDEX_NAME))
+    components = {name: _component(folder / name, *value) for name, value in parts.items() if value[1] is not None}
+    check_shape(components["denoiser"].config, DENOISER_SHAPE, str(folder / "denoiser"))
     return Facts(
         class_name=index["_class_name"],
-        components={name: _component(folder / name, *value) for name, value in parts.items() if value[1] is not None},
+        components=components,
         settings=settings,
         run=load_config(folder / CONFIG_NAME) if (folder / CONFIG_NAME).is_file() else None,
         history=read_history(folder / HISTORY_NAME),
-        sessions=json.loads(sessions.read_text(encoding="utf-8"))["sessions"] if sessions.is_file() else [],
+        sessions=sessions["sessions"],
         report=read_report(folder),
     )
 
 
 def read_report(folder: Path) -> dict[str, Any] | None:
     """The evaluation of a folder's weights; None if there is none, or if it was made of other weights."""
-    path = folder / REPORT_NAME
-    if not path.is_file():
+    report = _read(folder / REPORT_NAME)
+    settings = report.get("settings")
+    if not isinstance(settings, dict) or "model_sha256" not in settings:  # real images, or samples in a file
         return None
-    report = json.loads(path.read_text(encoding="utf-8"))
-    same = report.get("settings", {}).get("model_sha256") == weights_sha256(folder / "denoiser")
-    return report if same else None
+    settings.setdefault("guidance_interval", [0.0, 1.0])
+    check_shape(report, REPORT_SHAPE, str(folder / REPORT_NAME))
+    is_whole = report["sets"] and len(settings["guidance_interval"]) == 2
+    return report if is_whole and settings["model_sha256"] == weights_sha256(folder / "denoiser") else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file; an empty one if there is no file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: expected JSON ({error}); write it again, or remove it.") from error
+    check_shape(content, {}, str(path))
+    return content
+
+
+def check_shape(value: Any, shape: Any, where: str) -> None:
+    """Raise a ValueError that names the key, unless a value of JSON has a shape.
+
+    Args:
+        value: to check.
+        shape: a type; [shape] of any items; {name: shape}, where other names are free; {str: shape} of any names.
+        where: names the value.
+    """
+    is_huge = type(value) is int and abs(value) >= 2**63  # no float
+    if isinstance(shape, dict) and isinstance(value, dict):
+        for name in value if str in shape else shape:
+            check_shape(value.get(name), shape.get(str) or shape[name], f"{where}, {name}")
+    elif isinstance(shape, list) and isinstance(value, list):
+        for i, item in enumerate(value):
+            check_shape(item, shape[0], f"{where}, {i}")
+    elif isinstance(shape, dict | list) or not isinstance(value, shape) or type(value) is bool or is_huge:
+        raise ValueError(f"{where}: got {value!r:.80}, expected {shape}; write the file again, or remove it.")
 
 
 def _component(folder: Path, module: str, class_name: str) -> Component:

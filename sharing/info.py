@@ -8,6 +8,7 @@ from typing import Any
 from text2digit.evaluation.report import FIGURES, when_guided
 from text2digit.pipelines.loading import find_pipeline_folder
 from text2digit.sharing.facts import Component, Facts, read_facts
+from text2digit.sharing.text import printable
 
 # Sizes that are told first, where a model has them; all else follows by its own name.
 MOST_SHOWN = 3
@@ -23,7 +24,7 @@ def describe(name: str, facts: Facts) -> str:
     lines += _section("defaults", _defaults(facts))
     lines += _section("training", _training(facts))
     lines += _section("figures", _figures(facts))
-    return "\n".join(lines)
+    return "\n".join(printable(line) for line in lines)
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 import time
 
 import pytest
@@ -106,6 +107,117 @@ def test_a_scheduler_of_diffusers_stays_theirs(tmp_path):
     assert [path.name for path in (tmp_path / "tree" / "scheduler").iterdir()] == ["scheduler_config.json"]
 
 
+# --- values of others ------------------------------------------------------------------------------------------------
+
+HOSTILE = "<img src=x onerror=alert(1)>|**b**\n\n---\n# h\n[l](http://e.vil) ![i](x.png) `c` $m$ &amp; www.e.vil"
+HOSTILE += " a@e.vil \x1b[31m\u202e\ud800 ~~s~~ {{ x }} https://e.vil <script>"
+
+
+def with_strings(value, text):
+    """The same JSON with `text` after every text of it, and in its free keys."""
+    if isinstance(value, dict):
+        return {key: with_strings(each, text) for key, each in value.items()}
+    if isinstance(value, list):
+        return [with_strings(each, text) for each in value]
+    return value + text if isinstance(value, str) and len(value) != 64 else value
+
+
+@pytest.fixture
+def hostile(model, tmp_path):
+    """A measured run, whose report and record say what somebody wants the page to be."""
+    source = shutil.copytree(model, tmp_path / "mine")
+    run = {"device": "cpu", "num_processes": 1, "num_threads": 2, "versions": {"torch": "2", HOSTILE: HOSTILE}}
+    (source / "run.json").write_text(json.dumps(with_strings({"sessions": [run]}, HOSTILE)))
+    report = with_strings(json.loads((source / "evaluation" / "report.json").read_text()), HOSTILE)
+    entry = report["sets"].pop("mine")
+    report["sets"] = {"mine": entry, f"real {HOSTILE}": entry}
+    (source / "evaluation" / "report.json").write_text(json.dumps(report))
+    return source
+
+
+def test_markup_in_values_is_shown_as_text(hostile, tmp_path):
+    """A report of others is no part of the page: no picture, link, heading, code or row more than without it."""
+    markdown_it = pytest.importorskip("markdown_it")
+    reader = markdown_it.MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    (tmp_path / "plain").mkdir()
+    build_tree(hostile, tmp_path / "tree", "ada/digits")
+    for name in ("run.json", "evaluation/report.json"):
+        text = (hostile / name).read_text()
+        (hostile / name).write_text(text.replace(json.dumps(HOSTILE)[1:-1], ""))
+    build_tree(hostile, tmp_path / "plain" / "tree", "ada/digits")
+    read = [(tmp_path / place / "README.md").read_text(encoding="utf-8") for place in ("tree", "plain/tree")]
+    kinds = [[t.type for b in reader.parse(ModelCard(text).text) for t in (b, *(b.children or ()))] for text in read]
+    texts = [[kind for kind in found if kind not in ("text", "text_special")] for found in kinds]
+    assert texts[0] == texts[1]
+    shown = "".join(
+        t.content for b in reader.parse(ModelCard(read[0]).text) for t in b.children or () if t.type.startswith("text")
+    )
+    for part in (
+        "<img src=x onerror=alert(1)>|**b**\\n",
+        "[l](http://e.vil)",
+        "`c` $m$ &amp;",
+        "\\x1b[31m\\u202e\\ud800",
+    ):
+        assert shown.count(part) >= 3, part  # a title, the scheduler, the device
+    for raw in ("<img", "<script", "\x1b", "\u202e", "[l](", "\n# h", "https://e", "www.e"):
+        assert raw not in read[0]
+    assert ModelCard(read[0]).data.to_dict().keys() == ModelCard(read[1]).data.to_dict().keys()
+
+
+@pytest.mark.parametrize(
+    "file, keys, value",
+    [
+        ("evaluation/report.json", ("sets",), []),
+        ("evaluation/report.json", ("sets", "mine"), None),
+        ("evaluation/report.json", ("sets", "mine", "n"), "many"),
+        ("evaluation/report.json", ("sets", "mine", "n"), True),
+        ("evaluation/report.json", ("sets", "mine", "mean", "accuracy"), "high"),
+        ("evaluation/report.json", ("sets", "mine", "mean"), [1]),
+        ("evaluation/report.json", ("sets", "mine", "spread", "accuracy"), {}),
+        ("evaluation/report.json", ("settings", "steps"), "ten"),
+        ("evaluation/report.json", ("settings", "guidance_scale"), 10**400),
+        ("evaluation/report.json", ("settings", "seeds"), 0),
+        ("evaluation/report.json", ("dataset",), ["mnist"]),
+        ("run.json", ("sessions",), {}),
+        ("run.json", ("sessions",), [7]),
+        ("run.json", ("sessions",), [{"device": "cpu"}]),
+        ("model_index.json", ("default_guidance_scale",), "high"),
+        ("denoiser/config.json", ("sample_size",), "28"),
+        ("denoiser/config.json", ("num_classes",), [10]),
+    ],
+)
+def test_a_value_of_another_type_is_named(model, tmp_path, capsys, file, keys, value):
+    """By file, key, what it is and what it should be; TypeError and KeyError name none of these."""
+    source = shutil.copytree(model, tmp_path / "mine")
+    content = json.loads((source / file).read_text()) if (source / file).is_file() else {"sessions": []}
+    place = content
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    (source / file).write_text(json.dumps(content))
+    for command in (["info", str(source)], ["push", "--model", str(source), "--repo", "ada/x", "--dry-run"]):
+        assert cli.main(command) == 2
+        said = capsys.readouterr().err
+        assert file.removesuffix("/config.json") in said and keys[-1] in said and "got " in said and "expected" in said
+
+
+@pytest.mark.parametrize("settings", [7, None, [], {"real": True}, {"samples": "x.npz"}])
+def test_a_report_of_something_else_is_not_told(model, tmp_path, capsys, settings):
+    source = shutil.copytree(model, tmp_path / "mine")
+    report = json.loads((source / "evaluation" / "report.json").read_text())
+    (source / "evaluation" / "report.json").write_text(json.dumps({**report, "settings": settings}))
+    assert cli.main(["info", str(source)]) == 0 and "not measured" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", ["", "[1, 2", "[]", "7", "[" * 100_000, "\xff"])
+@pytest.mark.parametrize("file", ["evaluation/report.json", "run.json"])
+def test_a_file_that_is_no_object_is_named(model, tmp_path, capsys, file, content):
+    source = shutil.copytree(model, tmp_path / "mine")
+    (source / file).write_bytes(content.encode("latin-1"))
+    assert cli.main(["info", str(source)]) == 2
+    assert f"{source / file}: " in capsys.readouterr().err
+
+
 # --- info ------------------------------------------------------------------------------------------------------------
 
 
@@ -145,6 +257,20 @@ def test_info_reads_headers_alone(tmp_path):
     started = time.perf_counter()
     assert read_facts(source).denoiser.parameters == whole > 0
     assert time.perf_counter() - started < 1
+
+
+def test_info_shows_control_characters_as_escapes(model, tmp_path, capsys):
+    """Class names come from a file of others; ESC would colour, move or retitle the reader's terminal."""
+    source = shutil.copytree(model, tmp_path / "mine")
+    index = json.loads((source / "model_index.json").read_text())
+    index["id2label"]["7"] = "se\x1b]0;title\x07ven\r\n\u202egnp.exe"
+    (source / "model_index.json").write_text(json.dumps(index))
+    config = json.loads((source / "denoiser" / "config.json").read_text())
+    (source / "denoiser" / "config.json").write_text(json.dumps({**config, "note": "\x9b31m"}))
+    assert cli.main(["info", str(source)]) == 0
+    said = capsys.readouterr().out
+    assert "7: se\\x1b]0;title\\x07ven\\r\\n\\u202egnp.exe" in said and "note=\\x9b31m" in said
+    assert said.replace("\n", "").isprintable()
 
 
 def test_info_says_what_is_missing(tmp_path, capsys):
