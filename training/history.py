@@ -120,14 +120,39 @@ def loss_by_time(errors: torch.Tensor, times: torch.Tensor) -> list[float | None
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """All lines of a history; none if there is no file. A last line that a kill cut short is left out."""
+    """Return all lines of a history; none if there is no file.
+
+    A line that no run wrote is passed over with a warning that names it. A last line that a kill cut short, or that is
+    being written, is left out.
+    """
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    texts = path.read_bytes().split(b"\n") if path.is_file() else []
+    for number, text in enumerate(texts, 1):
         try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
+            line = json.loads(text)
+        except (ValueError, RecursionError):
+            line = None
+        if _is_line(line):
+            lines.append(line)
+        elif number < len(texts):
+            warnings.warn(
+                f"{path}, line {number}: expected a logged step, got {text[:40]!r}; passed over.", stacklevel=2
+            )
     return lines
+
+
+def _is_line(line: Any) -> bool:
+    """Whether a value is a step with its figures: numbers or null, and lists of them over the time axis."""
+
+    def is_figure(value: Any) -> bool:
+        return value is None or isinstance(value, float) or (type(value) is int and abs(value) < 2**63)
+
+    def is_figures(value: Any) -> bool:
+        return isinstance(value, list) and len(value) == NUM_TENTHS and all(map(is_figure, value))
+
+    if not isinstance(line, dict) or type(line.get("step")) is not int:
+        return False
+    return all(is_figures(v) if name.endswith("_by_time") else is_figure(v) for name, v in line.items())
 
 
 def sentence(line: dict[str, Any], speed: dict[str, Any], total_steps: int) -> str:
