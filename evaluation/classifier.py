@@ -95,7 +95,9 @@ def sha256(*paths: Path) -> str:
     """SHA-256 of files, one after the other: of one file it is what `sha256sum` says."""
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(path.read_bytes())
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()
 
 

@@ -16,7 +16,7 @@ from text2digit.gui.play import DEFAULT_MODEL
 from text2digit.gui.words import LANGUAGES
 from text2digit.pipelines.component_files import component_files
 from text2digit.pipelines.loading import SHIPPED_FOLDER, find_pipeline_folder, shipped_names
-from text2digit.sharing.files import copy_pipeline, pipeline_files
+from text2digit.sharing.files import check_empty, copy_pipeline, pipeline_files
 
 PACKAGE = Path(__file__).resolve().parent.parent
 # What the app imports; the rest of the package's requirements is for training and measuring.
@@ -73,8 +73,7 @@ def build_space(folder: Path, model: str = DEFAULT_MODEL, language: str = "en") 
         ValueError: the folder holds files already, there is no such model, or a file of it is a link.
         FileNotFoundError: the Hub does not give it.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"--out: got {folder}, expected a folder that is empty or not there.")
+    check_empty(folder)
     source, package = find_pipeline_folder(model, {}), folder / "text2digit"
     shipped = model in shipped_names()
     name = (
@@ -110,7 +109,7 @@ def _package_files() -> list[Path]:
     modules = [path for path in PACKAGE.glob("*.py") if path.name != "setup.py"]
     classifier = component_files(CLASSIFIER_FOLDER, DigitClassifier.__name__)
     others = [PACKAGE / "py.typed", *(PACKAGE / "configs").glob("*.yaml"), *(PACKAGE / "gui" / "assets").iterdir()]
-    return [*code, *modules, *classifier, *others]
+    return [*code, *modules, *filter(Path.is_file, classifier), *others]
 
 
 def _copy(path: Path, to: Path) -> None:

@@ -13,7 +13,7 @@ TOKENIZER_FILES = (
 
 
 def component_files(folder: Path, class_name: str) -> list[Path]:
-    """Return all files that a component can be loaded from, whether they exist or not; weights only if they exist.
+    """Return all files that a component can be loaded from, whether they exist or not; weights only if they do.
 
     Args:
         folder: of the component.
@@ -23,22 +23,22 @@ def component_files(folder: Path, class_name: str) -> list[Path]:
         return [folder / "scheduler_config.json"]
     if "Token" in class_name:
         return [folder / name for name in TOKENIZER_FILES]
-    return [folder / "config.json", *(path for variant in VARIANTS for path in weight_files(folder, variant, True))]
+    weights = [path for variant in VARIANTS for path in weight_files(folder, variant)]
+    indices = [folder / f"{stem}.safetensors.index{variant}.json" for stem in WEIGHTS_STEMS for variant in VARIANTS]
+    return [folder / "config.json", *indices, *weights]
 
 
-def weight_files(folder: Path, variant: str = "", with_index: bool = False) -> list[Path]:
+def weight_files(folder: Path, variant: str = "") -> list[Path]:
     """Return the safetensors that a component is loaded from, sorted; none if it has no weights.
 
     Args:
         folder: of the component. `check_shards` has accepted its index, if it has one.
-        variant: "" or one of `VARIANTS`.
-        with_index: the index of sharded weights comes first.
+        variant: one of `VARIANTS`.
     """
     for stem in WEIGHTS_STEMS:
-        index = folder / f"{stem}.safetensors.index{variant}.json"
+        index, single = folder / f"{stem}.safetensors.index{variant}.json", folder / f"{stem}{variant}.safetensors"
         if index.is_file():
-            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-            return [*([index] if with_index else []), *(folder / shard for shard in sorted(shards))]
-        if (folder / f"{stem}{variant}.safetensors").is_file():
-            return [folder / f"{stem}{variant}.safetensors"]
+            return sorted({folder / shard for shard in json.loads(index.read_bytes())["weight_map"].values()})
+        if single.is_file():
+            return [single]
     return []

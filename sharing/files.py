@@ -23,7 +23,7 @@ REPORT_FILES = (
     *("sweeps.png", "quality-steps.png", "quality-guidance_scale.png"),
 )
 GRID_FOLDER = "samples"
-LOCAL_PATH = re.compile(r"[/.~\\]|[A-Za-z]:[/\\]")
+LOCAL_PATH = re.compile(r"[/~\\]|\.\.?[/\\]|[A-Za-z]:[/\\]")
 WHERE_IT_WAS = ("_name_or_path", "name_or_path")  # diffusers and transformers keep it in what they save
 
 
@@ -76,7 +76,7 @@ def pipeline_files(source: Path) -> PipelineFiles:
     left: list[str] = []
     folders = {name.rpartition("/")[0] for name in wanted}
     for folder in sorted(folders):  # the first is "", where the other folders are checked before they are entered
-        for path in sorted((source / folder).iterdir()) if (source / folder).is_dir() else ():
+        for path in sorted((source / folder).glob("*")):
             name = path.relative_to(source).as_posix()
             if name in wanted or name in folders or folder:
                 _check_own(source, path, is_folder=name in folders, is_wanted=name in wanted)
@@ -105,21 +105,32 @@ def copy_pipeline(source: Path, folder: Path) -> PipelineFiles:
     Raises:
         ValueError: as `pipeline_files`, or the folder holds files already.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder}: expected a folder that is empty or does not exist yet.")
+    check_empty(folder)
     files = pipeline_files(source)
     for name in files.shared:
         path, to = source / name, folder / name
         to.parent.mkdir(parents=True, exist_ok=True)
         if name == CONFIG_NAME:
             save_config(_without_paths(load_config(path)), to)
-        elif to.name.endswith("config.json") or name == INDEX_NAME:
-            _copy_config(path, to)
-        elif to.parent.name == REPORT_FOLDER and to.suffix in (".json", ".md"):
-            _copy_report(path, to, source / REPORT_NAME)
+        elif name.endswith("config.json") or name == INDEX_NAME:
+            config = json.loads(path.read_text(encoding="utf-8"))
+            cleaned = {key: value for key, value in config.items() if key not in WHERE_IT_WAS}
+            write_text(
+                to, path.read_text(encoding="utf-8") if cleaned == config else json.dumps(cleaned, indent=2) + "\n"
+            )
+        elif name in (REPORT_NAME, f"{REPORT_FOLDER}/report.md"):  # a model is named by its path there
+            model = json.loads((source / REPORT_NAME).read_text(encoding="utf-8"))["settings"]["model"]
+            old, new = (json.dumps(each)[1:-1] for each in (model, _name_of(model)))
+            write_text(to, path.read_text(encoding="utf-8").replace(old, new).replace(model, _name_of(model)))
         else:
             shutil.copyfile(path, to)
     return files
+
+
+def check_empty(folder: Path) -> None:
+    """Raise a ValueError if a folder that is to be filled holds anything, or is none."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder}: expected a folder that is empty or does not exist yet.")
 
 
 def _without_paths(config: RunConfig) -> RunConfig:
@@ -133,23 +144,7 @@ def _without_paths(config: RunConfig) -> RunConfig:
 
 
 def _name_of(text: str) -> str:
-    return PureWindowsPath(text).name if LOCAL_PATH.match(text) else text
-
-
-def _copy_config(path: Path, to: Path) -> None:
-    config = json.loads(path.read_text(encoding="utf-8"))
-    if any(key in config for key in WHERE_IT_WAS):
-        write_text(to, json.dumps({k: v for k, v in config.items() if k not in WHERE_IT_WAS}, indent=2) + "\n")
-    else:
-        shutil.copyfile(path, to)
-
-
-def _copy_report(path: Path, to: Path, report: Path) -> None:
-    """Copy a file of an evaluation; a model that was named by its path is named by its folder."""
-    model, text = json.loads(report.read_text(encoding="utf-8"))["settings"]["model"], path.read_text(encoding="utf-8")
-    if (name := _name_of(model)) != model:
-        text = text.replace(json.dumps(model, ensure_ascii=False)[1:-1], name).replace(model, name)
-    write_text(to, text)
+    return (PureWindowsPath(text).name if LOCAL_PATH.match(text) else "") or text
 
 
 def write_text(path: Path, text: str) -> None:

@@ -120,12 +120,12 @@ class Hub:
     def _explained(self, request: str, asked: str, status: int | None, error: Exception) -> PushError:
         """Return an error of the client as a sentence."""
         name, where = self.target.repo_id, constants.ENDPOINT
+        changed = f"{name} changed while the push was under way; start it again"
         reasons = {
             401: f"the token is not valid; make a new one at {token_settings()}",
             403: f"the token has no right to write to {name}; it needs one, or another name",
             404: f"no repository {name} with that revision, or this token may not see it",
-            409: f"{name} changed while the push was under way; start it again",
-            412: f"{name} changed while the push was under way; start it again",
+            **dict.fromkeys((409, 412), changed),
             429: f"{where} wants fewer requests; wait some minutes and start again",
         }
         detail = f"status {status}" if status else " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,6 +1,5 @@
 """The folder that is uploaded: a saved pipeline, code for those without the package, what is known of it, a card."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ from typing import Any
 import yaml
 
 from ..config import RunConfig, config_to_dict, load_config
+from ..evaluation.classifier import sha256
 from ..pipelines.allowed import allowed_index
 from ..pipelines.loading import INDEX_NAME
 from .card import make_card
@@ -84,21 +84,8 @@ def recipe_of(config: RunConfig) -> str:
 
 def list_tree(folder: Path) -> list[Entry]:
     """Names, sizes and hashes, sorted by name."""
-    entries = []
-    for path in folder.rglob("*"):
-        if path.is_file():
-            name = path.relative_to(folder).as_posix()
-            entries.append(Entry(name, path.stat().st_size, sha256_of(path)))
-    return sorted(entries, key=lambda entry: entry.name)
-
-
-def sha256_of(path: Path) -> str:
-    """Hash of a file, read in parts."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    files = [(path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file()]
+    return [Entry(name, path.stat().st_size, sha256(path)) for name, path in sorted(files)]
 
 
 def load_tree_back(folder: Path) -> dict[str, Any]:

@@ -154,6 +154,17 @@ def test_no_path_of_this_machine_is_shared(share, source):
     assert b"encoder: clip" in files["config.yaml"] and b"path: first" in files["config.yaml"]
 
 
+@pytest.mark.parametrize("name", [".", "./", "/", "~", "", "mine", "ada/mine", "runs/mine"])
+def test_a_report_by_a_name_that_is_no_path_is_shared_as_it_is(source, tmp_path, name):
+    """Catches "." being taken out of every number of a report, for `evaluate --model .`"""
+    path = source / "evaluation" / "report.json"
+    report = json.loads(path.read_text())
+    report["settings"]["model"] = name
+    path.write_text(json.dumps(report))
+    build_tree(source, tmp_path / "tree", "ada/x")
+    assert (tmp_path / "tree" / "evaluation" / "report.json").read_bytes() == path.read_bytes()
+
+
 # --- weights ---------------------------------------------------------------------------------------------------------
 
 

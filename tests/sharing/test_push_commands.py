@@ -6,8 +6,9 @@ import subprocess
 import pytest
 
 from text2digit import cli
+from text2digit.evaluation.classifier import sha256
 from text2digit.sharing import tree
-from text2digit.sharing.tree import NotTheSameError, load_tree_back, sha256_of
+from text2digit.sharing.tree import NotTheSameError, load_tree_back
 from text2digit.train_text2digit import parse_arguments
 
 from .hub_server import Fault
@@ -17,6 +18,7 @@ from .test_upload import same
 RUN = """
 import text2digit.push_to_hub
 from text2digit import cli
+from text2digit.evaluation.classifier import sha256
 from text2digit.sharing import upload
 told = {"with_package": {"pipeline": "A"}, "without_package": {"pipeline": "B"}}
 text2digit.push_to_hub.load_tree_back = upload.load_tree_back = lambda tree: told
@@ -38,7 +40,7 @@ def test_a_dry_run_shows_all_and_sends_nothing(hub, model, tmp_path, capsys):
     listed = {name: (size, digest) for size, digest, name in lines}
     assert set(listed) == set(files) and {"README.md", "pipeline.py"} < set(files)
     for name, (size, digest) in listed.items():
-        assert int(size.replace(",", "")) == files[name].stat().st_size and sha256_of(files[name]).startswith(digest)
+        assert int(size.replace(",", "")) == files[name].stat().st_size and sha256(files[name]).startswith(digest)
     assert "loads with the package:     text2digit.pipelines.pipeline_class_conditioned.ClassConditioned" in text
     assert "loads without the package:  diffusers_modules.local.pipeline.ClassConditioned" in text
     assert "nothing was sent; the tree is" in text and hub.requests == []
