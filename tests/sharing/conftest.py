@@ -15,7 +15,7 @@ from text2digit.sharing.tree import build_tree
 
 from ..conftest import TINY, randomize
 from .client import Client
-from .hub_server import Hub
+from .hub_server import Hub, Repository
 
 PUSH = """
 from pathlib import Path
@@ -113,3 +113,18 @@ def push(client, built):
         return client.run(PUSH, token=token, tree=str(folder or built.folder), target=target)
 
     return call
+
+
+@pytest.fixture
+def old(hub, request):
+    """A repository of ada's with an earlier model in it, and the name of that commit."""
+    name = f"ada/old-{len(hub.repositories)}"
+    repository = hub.repositories[name] = Repository()
+    index = b'{"_class_name": "ClassConditionedDigitPipeline"}'
+    earlier = {
+        "model_index.json": index,
+        "denoiser/config.json": b"{}",
+        "denoiser/old.safetensors": b"old",
+        "own.txt": b"x",
+    }
+    return name, repository, repository.commit("main", earlier)
