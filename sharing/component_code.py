@@ -86,10 +86,12 @@ def component_code(class_name: str) -> str:
 def _gather(module_name: str) -> list[_Module]:
     """A module after all of ours that it imports, each once and cut down to what is needed of it."""
     gathered: dict[str, _Module] = {}
+    seen: set[str] = set()
 
     def visit(name: str) -> None:
-        if name in gathered or name in STAND_INS:
+        if name in seen or name in STAND_INS:
             return
+        seen.add(name)
         module = _take_apart(name)
         for wanted, _ in module.own_imports:
             visit(wanted)
