@@ -9,6 +9,7 @@ from .compare import compare_tab
 from .draw import draw_tab
 from .edit import edit_tab
 from .inside import inside_tab
+from .line import MOST_PLACES
 from .parts import Desk, Shelf
 from .studio import Studio
 from .training import training_tab
@@ -18,8 +19,10 @@ ASSETS = Path(__file__).parent / "assets"
 # Fonts of the system alone: a web font would be fetched from elsewhere.
 FONTS = ["system-ui", "Pretendard", "Apple SD Gothic Neo", "Malgun Gothic", "Noto Sans KR", "NanumGothic", "sans-serif"]
 MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "D2Coding", "monospace"]
-# Visitors beyond this are told that the line is full.
-LONGEST_LINE = 64
+# Visitors whose fields and traces are remembered, 2 MB each at most 10; the longest away is forgotten first.
+MOST_SESSIONS = 100
+# Each drawing in the line takes a thread, and what is answered at once needs some too.
+THREADS = MOST_PLACES + 32
 # Seconds: how often downloads are cleared away, and how old they are then.
 CLEAR_EVERY, CLEAR_AFTER = 600, 3600
 
@@ -40,7 +43,7 @@ def make_app(studio: Studio, language: str = "en", any_folder: bool = True) -> g
         if other != language:
             with app.route(LANGUAGES[other], other):
                 _page(studio, shelf, Words(other), any_folder, LANGUAGES[language])
-    app.queue(max_size=LONGEST_LINE, default_concurrency_limit=1)
+    app.queue(default_concurrency_limit=None)
     return app
 
 
@@ -77,6 +80,8 @@ def launch_options() -> dict[str, Any]:
         "run_history": False,
         "pwa": False,
         "show_error": False,
+        "state_session_capacity": MOST_SESSIONS,
+        "max_threads": THREADS,
     }
 
 

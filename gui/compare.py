@@ -11,7 +11,7 @@ from ..pipelines.images import image_grid
 from .parts import Asked, Desk, Result, read_seed, read_settings, run_buttons, wire
 from .pictures import thin, tiles
 from .snippets import compare_snippet
-from .studio import OWN, Forwards, Settings, Step, Studio, check_work
+from .studio import OWN, Done, Forwards, Settings, Step, Studio, Waiting
 
 MOST = 4
 # What the columns open with, as far as it fits the model.
@@ -102,8 +102,6 @@ def draw_columns(
 ) -> Iterator[dict]:
     """Draw one column after the other, and tell of every step."""
     words = desk.words
-    for settings in columns:
-        check_work(len(columns), settings.steps)
     if len(asked) != 1:
         raise ValueError(f"digit: got {len(asked)}, expected one to compare.")
     told = [_for_model(desk.studio, settings.model, asked[0]) for settings in columns]
@@ -113,6 +111,8 @@ def draw_columns(
         for news in _draw_one(desk, settings, what, live):
             if isinstance(news, Drawn):
                 done.append(news)
+            elif isinstance(news, Waiting):
+                yield result.waiting(news)
             else:
                 yield result.step(_shown(desk, columns, done, live[-1]), news.index, news.total)
     picture = image_grid(torch.stack([drawn.frames[-1] for drawn in done]), len(done))
@@ -138,8 +138,8 @@ def _for_model(studio: Studio, model: str, asked: int | str) -> int | str:
     return int(asked)
 
 
-def _draw_one(desk: Desk, settings: Settings, asked: int | str, live: list[torch.Tensor]) -> Iterator[Step | Drawn]:
-    pipeline = desk.studio.prepare(settings)
+def _draw_one(desk: Desk, settings: Settings, asked: Any, live: list[torch.Tensor]) -> Iterator[Step | Drawn | Waiting]:
+    pipeline, seconds = desk.studio.prepare(settings), desk.studio.seconds(settings, [asked])
 
     def call(tell: Any) -> Any:
         def keep(pipe: Any, i: int, t: torch.Tensor, tensors: dict) -> dict:
@@ -159,8 +159,8 @@ def _draw_one(desk: Desk, settings: Settings, asked: int | str, live: list[torch
             )
         return forwards.seen
 
-    for news in desk.studio.stream(call):
-        yield news if isinstance(news, Step) else Drawn(live, news.result, 1000 * news.seconds)
+    for news in desk.studio.stream(call, seconds):
+        yield Drawn(live, news.result, 1000 * news.seconds) if isinstance(news, Done) else news
 
 
 def _shown(desk: Desk, columns: Sequence[Settings], done: Sequence[Drawn], live: torch.Tensor | None) -> str:

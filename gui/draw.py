@@ -9,9 +9,9 @@ import torch
 from ..pipelines.images import image_grid
 from ..pipelines.options import make_generators
 from .parts import Asked, Controls, Desk, Result, read_settings, run_buttons, wire
-from .pictures import stack_rows, thin, tiles
+from .pictures import Film, stack_rows, tiles
 from .snippets import draw_snippet
-from .studio import Forwards, Settings, Step, check_work
+from .studio import Forwards, Settings, Step, Waiting
 
 # Pictures in a row of the page, where there is room.
 WIDE = 5
@@ -50,16 +50,16 @@ def draw_grid(
 ) -> Iterator[dict]:
     """Draw, and tell of every step."""
     words, pipeline = desk.words, desk.studio.prepare(settings)
-    check_work(len(inputs) * repeats, settings.steps)
+    seconds = desk.studio.seconds(settings, inputs, repeats)
     names = desk.studio.class_names(settings.model)
     shown = [name if isinstance(name, str) else names[name] for name in inputs for _ in range(repeats)]
     columns = repeats if repeats > 1 else min(len(shown), len(names))
     wide = repeats if repeats > 1 else WIDE
-    frames: list[torch.Tensor] = []
+    film = Film()
 
     def call(tell: Any) -> Any:
         def keep(pipe: Any, i: int, t: torch.Tensor, tensors: dict) -> dict:
-            frames.append(pipe.decode_latents(tensors["latents"], "pt").float().cpu())
+            film.add(pipe.decode_latents(tensors["latents"], "pt"), i, pipe.num_timesteps)
             return tell(pipe, i, t, tensors)
 
         with Forwards(pipeline.denoiser) as forwards:
@@ -75,21 +75,24 @@ def draw_grid(
             )
         return [image.float().cpu() for image in output.images], forwards.seen
 
-    for news in desk.studio.stream(call):
+    for news in desk.studio.stream(call, seconds):
+        if isinstance(news, Waiting):
+            yield result.waiting(news)
+            continue
         if isinstance(news, Step):
             # The pieces of numbers are shown one by one until they are composed.
-            captions = shown if len(frames[-1]) == len(shown) else [""] * len(frames[-1])
-            yield result.step(tiles(list(frames[-1]), captions, words("a_digit"), wide), news.index, news.total)
+            captions = shown if len(film.last) == len(shown) else [""] * len(film.last)
+            yield result.step(tiles(list(film.last), captions, words("a_digit"), wide), news.index, news.total)
             continue
         images, seen = news.result
         key = "drawn_one" if len(images) == 1 else "drawn_many"
         facts = {"count": len(images), "seconds": news.seconds, "steps": settings.steps}
-        sentence = words(key, forwards=seen // len(frames[-1]), **facts)
+        sentence = words(key, forwards=seen // len(film.last), **facts)
         kind = "rows" if any(image.shape[2] > image.shape[1] for image in images) else ""
-        grids = [image_grid(frame, min(columns, len(frame))) for frame in thin(frames)]
+        grids = [image_grid(frame, min(columns, len(frame))) for frame in film.frames()]
         yield {
             result.picture: tiles(images, shown, words("a_digit"), wide, kind),
-            **result.told(sentence, asked.complaints(inputs)),
+            **result.told(f"{settings.model}: {sentence}", asked.complaints(inputs)),
             **result.files(
                 image_grid(stack_rows(images), columns), grids, draw_snippet(settings, inputs, repeats, columns)
             ),

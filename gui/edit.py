@@ -9,11 +9,11 @@ from PIL import Image
 
 from ..pipelines import DigitImg2ImgPipeline, DigitInpaintPipeline, interpolate
 from ..pipelines.images import image_grid
-from .parts import COMPLAINTS, LINE, Asked, Controls, Desk, Result, read_seed, read_settings, run_buttons, wire
+from .parts import Asked, Controls, Desk, Result, read_seed, read_settings, run_buttons, wire
 from .pictures import thin, tiles
 from .sketch import as_image, centred, make_pad, pad_value, read_pad
 from .snippets import between_snippet, redraw_snippet
-from .studio import Done, Forwards, Settings, Step, check_work
+from .studio import Done, Forwards, Settings, Step, Waiting
 from .trace import Recorder
 from .words import Words
 
@@ -67,29 +67,13 @@ def _redraw_tab(desk: Desk, over: bool) -> None:
         yield from redraw(desk, result, settings, chosen, start, float(amount), mask)
 
     inputs = [*asked.inputs, *controls.inputs]
-    wire_small(take, give, [desk.model, *inputs], result, pad)
+    wire([take], give, [desk.model, *inputs], result, [pad])
     wire(buttons, edit, [desk.model, pad, strength, *inputs], result)
-
-
-def wire_small(button: gr.Button, function: Any, inputs: list[Any], result: Result, pad: gr.HTML) -> None:
-    """A button without a Stop, for a single digit; in the same line as all drawing."""
-
-    def guarded(*values: Any) -> Iterator[dict]:
-        try:
-            yield from function(*values)
-        except COMPLAINTS as error:
-            yield result.error(error)
-
-    button.click(
-        guarded, inputs, [*result.outputs, pad], concurrency_id=LINE, concurrency_limit=1, show_progress="minimal",
-        show_progress_on=result.status, api_visibility="private",
-    )  # fmt: skip
 
 
 def draw_one(desk: Desk, settings: Settings, asked: list[int] | list[str]) -> torch.Tensor:
     """(C, H, W) in [0, 1]: a digit to start from, by the tab's own settings."""
-    check_work(1, settings.steps)
-    pipeline = desk.studio.prepare(settings)
+    pipeline, seconds = desk.studio.prepare(settings), desk.studio.seconds(settings, asked[:1])
 
     def call(tell: Any) -> Any:
         return pipeline(
@@ -102,7 +86,7 @@ def draw_one(desk: Desk, settings: Settings, asked: list[int] | list[str]) -> to
             callback_on_step_end_tensor_inputs=("latents", "model_output"),
         )
 
-    (output,) = [news.result for news in desk.studio.stream(call) if isinstance(news, Done)]
+    (output,) = [news.result for news in desk.studio.stream(call, seconds) if isinstance(news, Done)]
     return output.images[0].float().cpu()
 
 
@@ -116,8 +100,8 @@ def redraw(
     mask: Image.Image | None,
 ) -> Iterator[dict]:
     """Draw a picture again, or the painted part of it, and tell of every step."""
-    check_work(1, settings.steps)
     words, studio = desk.words, desk.studio
+    seconds = studio.seconds(settings, asked[:1])
     pipeline = studio.prepare(settings, DigitImg2ImgPipeline if mask is None else DigitInpaintPipeline)
     recorder = Recorder(pipeline, studio.path(settings.model))
     argument = "prompt" if studio.takes_prompts(settings.model) else "class_labels"
@@ -146,7 +130,10 @@ def redraw(
         return image.float().cpu(), forwards.seen
 
     original = pipeline.decode_latents(pipeline.encode_image(start), "pt")[0]
-    for news in studio.stream(call):
+    for news in studio.stream(call, seconds):
+        if isinstance(news, Waiting):
+            yield result.waiting(news)
+            continue
         if isinstance(news, Step):
             yield result.step(_redraw_tiles(words, original, recorder, frames[-1][0]), news.index, news.total)
             continue
@@ -154,7 +141,9 @@ def redraw(
         code = redraw_snippet(settings, asked[0], start, strength, mask)
         yield {
             result.picture: _redraw_tiles(words, original, recorder, image),
-            **result.told(words("drawn_one", forwards=forwards, seconds=news.seconds, steps=len(frames))),
+            **result.told(
+                f"{settings.model}: " + words("drawn_one", forwards=forwards, seconds=news.seconds, steps=len(frames))
+            ),
             **result.files(
                 image_grid(image[None], 1), [image_grid(f, 1) for f in thin(frames)] if frames else [], code
             ),
@@ -164,8 +153,7 @@ def redraw(
 def _redraw_tiles(words: Words, original: torch.Tensor, recorder: Recorder, image: torch.Tensor) -> str:
     """The picture to start from, with the noise that was added to it, and what has become of it."""
     pictures, captions = [original], [words("start")]
-    if recorder.moments:  # a strength of 0 adds none
-        first = recorder.moments[0]
+    if (first := recorder.first) is not None:  # a strength of 0 adds none
         pictures.append((first.x_t / 2 + 0.5).clamp(0, 1))
         captions.append(words("with_noise", timestep=first.timestep))
     return tiles([*pictures, image], [*captions, words("result")], words("a_digit"), 3, "large")
@@ -201,19 +189,21 @@ def draw_between(
     """Draw the way from one digit to another."""
     if count > MOST_BETWEEN:
         raise ValueError(f"pictures: got {count}, expected {MOST_BETWEEN} or fewer.")
-    check_work(max(count, 1), settings.steps)
     words, pipeline = desk.words, desk.studio.prepare(settings)
+    seconds = desk.studio.seconds(settings, ends[:1], calls=count)
 
     def call(_: Any) -> list[torch.Tensor]:
         return interpolate(pipeline, ends[0], ends[1], count, seeds, settings.steps, output_type="pt")
 
-    for news in desk.studio.stream(call):
-        if isinstance(news, Done):
+    for news in desk.studio.stream(call, seconds):
+        if isinstance(news, Waiting):
+            yield result.waiting(news)
+        elif isinstance(news, Done):
             images = torch.stack([image.float().cpu() for image in news.result])
             captions = [f"{ends[0]}", *[""] * (count - 2), f"{ends[1]}"]
             yield {
                 result.picture: tiles(list(images), captions, words("a_digit"), 5),
-                **result.told(words("between_done", count=count, seconds=news.seconds)),
+                **result.told(f"{settings.model}: " + words("between_done", count=count, seconds=news.seconds)),
                 **result.files(
                     image_grid(images, count),
                     [image_grid(image[None], 1) for image in images],

@@ -13,8 +13,8 @@ from .parts import Asked, Controls, Desk, Result, read_settings, run_buttons, wi
 from .pictures import thin, tiles
 from .plots import confidence_plot, schedule_plots
 from .snippets import inside_snippet
-from .studio import Settings, Step, check_work
-from .trace import Moment, Recorder, confidences, panels
+from .studio import Settings, Step, Waiting
+from .trace import Glimpse, Recorder, confidences, glimpse
 from .words import Words
 
 # Seconds that a visitor's trace is kept after the last use.
@@ -27,14 +27,14 @@ class Trace:
 
     Attributes:
         asked: class or prompt.
-        moments: one for each time that the sampler asked the model.
+        moments: one for each step.
         confidence: (n, K), or None for what the classifier does not know.
     """
 
     settings: Settings
     asked: int | str
     path: NoisePath
-    moments: list[Moment]
+    moments: list[Glimpse]
     confidence: torch.Tensor | None
 
 
@@ -59,7 +59,6 @@ def inside_tab(desk: Desk) -> None:
     def draw(model: str, classes: Any, prompt: str, *values: Any) -> Iterator[dict]:
         settings = read_settings(model, *values)
         chosen = asked.read(model, classes, prompt)
-        check_work(1, settings.steps)
         for news in record(desk, settings, chosen):
             if isinstance(news, Trace):
                 last = len(news.moments)
@@ -69,6 +68,8 @@ def inside_tab(desk: Desk) -> None:
                     slider: gr.update(maximum=max(last, 2), value=last, visible=last > 1),
                     **show(desk, result, plots, news, last),
                 }
+            elif isinstance(news, Waiting):
+                yield result.waiting(news)
             else:
                 moment, index, total = news
                 yield result.step(_tiles(words, moment), index, total)
@@ -89,11 +90,14 @@ def inside_tab(desk: Desk) -> None:
     )
 
 
-def record(desk: Desk, settings: Settings, asked: list[int] | list[str]) -> Iterator[Trace | tuple[Moment, int, int]]:
+def record(
+    desk: Desk, settings: Settings, asked: list[int] | list[str]
+) -> Iterator[Trace | Waiting | tuple[Glimpse, int, int]]:
     """Draw one digit and keep what was seen; moments while it draws, and the whole at the end."""
     studio = desk.studio
     pipeline, path = studio.prepare(settings), studio.path(settings.model)
     recorder = Recorder(pipeline, path)
+    moments: list[Glimpse] = []
     if len(asked) != 1:
         raise ValueError(f"digit: got {len(asked)}, expected one to look inside of.")
 
@@ -101,7 +105,7 @@ def record(desk: Desk, settings: Settings, asked: list[int] | list[str]) -> Iter
         def keep(pipe: Any, i: int, t: torch.Tensor, tensors: dict) -> dict:
             if len(tensors["latents"]) > 1:
                 raise ValueError(f"prompt: got a number of {len(tensors['latents'])} digits, expected one digit.")
-            recorder.keep(tensors["model_output"])
+            moments.append(glimpse(recorder.keep(tensors["model_output"])))
             return tell(pipe, i, t, tensors)
 
         with recorder:
@@ -114,12 +118,14 @@ def record(desk: Desk, settings: Settings, asked: list[int] | list[str]) -> Iter
                 callback_on_step_end_tensor_inputs=("latents", "model_output"),
             )
 
-    for news in studio.stream(call):
+    for news in studio.stream(call, studio.seconds(settings, asked)):
         if isinstance(news, Step):
-            yield recorder.moments[-1], news.index, news.total
+            yield moments[-1], news.index, news.total
+        elif isinstance(news, Waiting):
+            yield news
     classifier = studio.classifier(settings.model)
-    confidence = None if classifier is None else confidences(classifier, recorder.moments)
-    yield Trace(settings, asked[0], path, recorder.moments, confidence)
+    confidence = None if classifier is None else confidences(classifier, moments)
+    yield Trace(settings, asked[0], path, moments, confidence)
 
 
 def show(desk: Desk, result: Result, plots: gr.HTML, trace: Trace, place: int) -> dict:
@@ -136,16 +142,16 @@ def show(desk: Desk, result: Result, plots: gr.HTML, trace: Trace, place: int) -
         curves += confidence_plot(trace.confidence, label, place - 1, words("confidence_plot"))
         share, top = trace.confidence[place - 1].max(dim=0)
         note = words("confidence_top", label=int(top), share=float(share))
-    frames = [image_grid(panels(m), 4) for m in thin(moments)]
+    frames = [image_grid(m.panels, 4) for m in thin(moments)]
     return {
         result.picture: _tiles(words, moment),
-        **result.told(sentence, note),
-        **result.files(image_grid(panels(moment), 4), frames, inside_snippet(trace.settings, trace.asked, place - 1)),
+        **result.told(f"{trace.settings.model}: {sentence}", note),
+        **result.files(image_grid(moment.panels, 4), frames, inside_snippet(trace.settings, trace.asked, place - 1)),
         plots: f'<div class="plots">{curves}</div>',
     }
 
 
-def _tiles(words: Words, moment: Moment) -> str:
-    direction = "no_direction" if moment.direction is None else "direction"
+def _tiles(words: Words, moment: Glimpse) -> str:
+    direction = "direction" if moment.guided else "no_direction"
     captions = [words(key) for key in ("x_t", "x_0", "noise", direction)]
-    return tiles(list(panels(moment)), captions, words("a_digit"), 4, "large")
+    return tiles(list(moment.panels), captions, words("a_digit"), 4, "large")

@@ -15,13 +15,11 @@ from PIL import Image
 
 from ..data.prompts import read_prompt
 from .pictures import save_gif
-from .studio import OWN, Settings, Studio
+from .studio import OWN, Settings, Studio, Waiting
 from .words import Words
 
 # What a visitor can get wrong, or a scheduler refuse; shown as words, never as a traceback.
 COMPLAINTS = (ValueError, OSError, NotImplementedError, RuntimeError)
-# All drawing waits in one line, first come first served.
-LINE = "drawing"
 LARGEST_SEED = 2**32 - 1
 # Classes up to this many are boxes to tick, more are a list to search.
 MOST_BOXES = 20
@@ -229,6 +227,11 @@ class Result:
         """Updates while it draws."""
         return {self.picture: picture, self.status: _status(self._desk.words("step_of", index=index, total=total))}
 
+    def waiting(self, news: Waiting) -> dict:
+        """Updates while others draw first."""
+        told = self._desk.words("waiting", place=news.ahead + 1, seconds=news.seconds)
+        return {self.status: _status(told) if news.ahead else gr.skip()}
+
     def error(self, message: object) -> dict:
         """Updates for what went wrong; the last picture stays."""
         words = f"<b>{escape(self._desk.words('wrong'))}</b> {escape(str(message))}"
@@ -267,51 +270,60 @@ def run_buttons(words: Words, label: str) -> tuple[gr.Button, gr.Button]:
 
 
 def wire(
-    buttons: tuple[gr.Button, gr.Button],
+    buttons: Sequence[gr.Button],
     function: Callable[..., Iterator[dict]],
     inputs: Sequence[Any],
     result: Result,
     more: Sequence[Any] = (),
 ) -> None:
-    """Let a button run a generator of updates, in the one line that all drawing waits in.
+    """Let a button run a generator of updates.
 
     Args:
-        buttons: of `run_buttons`.
-        function: yields updates of `result` and of `more`.
+        buttons: of `run_buttons`, or one without a Stop.
+        function: given the model and what else was entered; yields updates of `result` and of `more`.
     """
-    stopped: set[str] = set()  # sessions that pressed Stop
+    desk = result._desk
+    ended: dict[str, dict] = {}  # sessions that draw, with the updates that end it
 
-    def guarded(request: gr.Request, *values: Any) -> Iterator[dict]:
+    def guarded(request: gr.Request, model: str, *values: Any) -> Iterator[dict]:
         session = str(request.session_hash)
-        stopped.discard(session)
-        updates = function(*values)
+        ended[session] = {}
+        updates = function(model, *values)
         try:
-            for update in updates:
-                if session in stopped:
-                    updates.close()  # type: ignore[attr-defined]  # told when it is true
-                    yield result.told(result.stopped)
-                    return
-                yield update
-        except COMPLAINTS as error:
+            with desk.studio.line.visit(session):
+                for update in updates:
+                    if end := ended.get(session):
+                        updates.close()  # type: ignore[attr-defined]  # told when it is true
+                        yield end
+                        return
+                    yield update
+        except Exception as error:
             yield result.error(error)
         finally:
             updates.close()  # type: ignore[attr-defined]
+            ended.pop(session, None)
 
     def halt(request: gr.Request) -> None:
-        stopped.add(str(request.session_hash))
+        if request.session_hash in ended:
+            ended[request.session_hash] = result.told(result.stopped)
 
-    start, stop = buttons
+    def drop(request: gr.Request) -> None:
+        if request.session_hash in ended:
+            ended[request.session_hash] = {**result.told(desk.words("dropped")), result.picture: ""}
+
+    desk.model.change(drop, None, None, queue=False, api_visibility="private")
+    start, *stops = buttons
     start.click(
         guarded,
         list(inputs),
         [*result.outputs, *more],
-        concurrency_id=LINE,
-        concurrency_limit=1,
+        concurrency_limit=None,  # who draws when is up to the studio's line
         # Gradio's "once" drops a click between the last update, such as "Stopped.", and the end of the generator.
         trigger_mode="always_last",
         show_progress="minimal",
         show_progress_on=result.status,
         api_visibility="private",
     )
-    # Not by Gradio's `cancels`, which leaves the generator, and so the pipeline's call, as it is.
-    stop.click(halt, None, None, queue=False, api_visibility="private")
+    for stop in stops:
+        # Not by Gradio's `cancels`, which leaves the generator, and so the pipeline's call, as it is.
+        stop.click(halt, None, None, queue=False, api_visibility="private")

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from ..pipelines.images import to_uint8
+from ..pipelines.images import to_bytes, to_uint8
 
 # A GIF of more frames takes long to watch and to load.
 MOST_FRAMES = 48
@@ -63,6 +63,27 @@ def thin(frames: Sequence[Any]) -> list[Any]:
     """Every n-th of many frames, and always the last."""
     every = -(-len(frames) // MOST_FRAMES)
     return [*frames[:-1:every], frames[-1]]
+
+
+class Film:
+    """The frames of a drawing that a GIF of it shows, as it draws.
+
+    Attributes:
+        last: (N, C, H, W) in [0, 1], the newest frame.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[torch.Tensor] = []
+
+    def add(self, images: torch.Tensor, i: int, total: int) -> None:
+        """Frame i of `total`, (N, C, H, W) in [0, 1]; kept as pixels, where `thin` keeps it."""
+        self.last = images.float().cpu()
+        if i % -(-total // MOST_FRAMES) == 0 or i == total - 1:
+            self._kept.append(to_bytes(self.last))
+
+    def frames(self) -> list[torch.Tensor]:
+        """What is kept, in [0, 1]."""
+        return [pixels.float() / 255 for pixels in self._kept]
 
 
 def save_gif(frames: Sequence[Image.Image], path: Path) -> Path:

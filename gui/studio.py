@@ -1,4 +1,4 @@
-"""What the app draws with: loaded models, one call at a time, told step by step.
+"""What the app draws with: loaded models, one forward at a time, told step by step.
 
 Nothing here knows of Gradio, and nothing samples: every picture comes out of a pipeline's own call.
 """
@@ -6,7 +6,6 @@ Nothing here knows of Gradio, and nothing samples: every picture comes out of a 
 import inspect
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,17 +13,24 @@ from typing import Any
 import torch
 
 from ..data.datasets import DIGIT_NAMES
+from ..data.prompts import read_prompt
 from ..evaluation.classifier import DigitClassifier, load_classifier
 from ..pipelines import DigitPipeline
 from ..pipelines.foreign import known_spacings
 from ..pipelines.loading import shipped_names
 from ..pipelines.samplers import SCHEDULERS, make_scheduler
 from ..schedulers.noise import NoisePath
+from .line import Line
 
 # The model's own scheduler, or the spacing that a scheduler has anyway.
 OWN = "own"
-# One visitor's call holds up everyone behind it: images times steps, about half a minute on two slow cores.
-MOST_IMAGES, MOST_WORK = 100, 20_000
+# Of one call: images (each digit of a number is one), steps, and seconds on this machine while nobody else draws.
+MOST_IMAGES, MOST_STEPS, MOST_SECONDS = 100, 1000, 180
+# What an image in a forward takes on two cores, and how many images the forward itself takes as long as: a first guess,
+# which the line corrects by what drawings take.
+SECONDS_AN_IMAGE, FORWARD_IN_IMAGES = 0.0015, 8
+# Seconds after which the one who waits is told of it.
+TELL_AFTER = 1.0
 
 StepCallback = Callable[..., dict]
 
@@ -73,8 +79,16 @@ class Done:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """Nothing new: how many drawings come first, 0 while it draws, and in about how many seconds they are done."""
+
+    ahead: int
+    seconds: float
+
+
 class Forwards:
-    """Counts what a denoiser looks at: a context manager.
+    """Counts what a denoiser looks at in this thread: a context manager. Other drawings share the denoiser.
 
     Attributes:
         seen: images so far; under guidance each is looked at twice, in one forward.
@@ -84,6 +98,7 @@ class Forwards:
         self._denoiser, self.seen = denoiser, 0
 
     def __enter__(self) -> "Forwards":
+        self._thread = threading.get_ident()
         self._hook = self._denoiser.register_forward_hook(self._look)
         return self
 
@@ -91,7 +106,8 @@ class Forwards:
         self._hook.remove()
 
     def _look(self, _: Any, arguments: tuple, __: Any) -> None:
-        self.seen += len(arguments[0])
+        if threading.get_ident() == self._thread:
+            self.seen += len(arguments[0])
 
 
 class Studio:
@@ -107,7 +123,7 @@ class Studio:
 
     def __init__(self, model: str, others: Sequence[str] | None = None):
         self._pipelines: dict[str, DigitPipeline] = {}
-        self._loading, self._drawing = threading.Lock(), threading.Lock()
+        self._loading, self.line = threading.Lock(), Line()
         self._classifier: DigitClassifier | None = None
         self.model = model
         self.models = tuple(dict.fromkeys([model, *(shipped_names() if others is None else others)]))
@@ -119,7 +135,9 @@ class Studio:
             raise ValueError(f"model: got {model!r}, expected one of {', '.join(self.models)}.")
         with self._loading:
             if model not in self._pipelines:
-                self._pipelines[model] = DigitPipeline.from_pretrained(model)
+                pipeline = DigitPipeline.from_pretrained(model)
+                pipeline.denoiser.register_forward_pre_hook(lambda *_: self.line.pass_on())
+                self._pipelines[model] = pipeline
             return self._pipelines[model]
 
     def takes_prompts(self, model: str) -> bool:
@@ -196,35 +214,67 @@ class Studio:
             self._classifier = self._classifier or load_classifier()
         return self._classifier
 
-    def stream(self, call: Callable[[StepCallback], Any]) -> Iterator[Step | Done]:
-        """Run a pipeline in a thread of its own, one at a time, and tell of it.
+    def seconds(
+        self, settings: Settings, asked: Sequence[int] | Sequence[str], repeats: int = 1, calls: int = 1
+    ) -> float:
+        """How long a call will take on this machine, about.
+
+        Args:
+            asked: classes or prompts, each drawn `repeats` times; every digit of a number is an image.
+            calls: how many such calls, one after another.
+
+        Raises:
+            ValueError: more than one visitor may ask for at once.
+        """
+        if settings.steps > MOST_STEPS:
+            raise ValueError(f"steps: got {settings.steps}, expected {MOST_STEPS:,} or fewer.")
+        images = len(asked) * repeats
+        if images <= MOST_IMAGES:  # before prompts are read, which takes time too
+            images = repeats * sum(max(len(read_prompt(x).digits), 1) if isinstance(x, str) else 1 for x in asked)
+        if images > MOST_IMAGES:
+            raise ValueError(
+                f"images: got {images:,}, expected {MOST_IMAGES} or fewer in one go; each digit of a number is one. "
+                "Ask for fewer digits or prompts, or fewer images of each."
+            )
+        looks = images * (1 if settings.guidance_scale in (0, 1) else 2)
+        forwards = calls * settings.steps * (2 if settings.scheduler == "heun" else 1)
+        seconds = self.line.slowness * SECONDS_AN_IMAGE * forwards * (looks + FORWARD_IN_IMAGES)
+        if seconds > MOST_SECONDS:
+            fitting = max(int(settings.steps * MOST_SECONDS / seconds), 1)
+            raise ValueError(
+                f"steps: got {settings.steps} for {calls * images} images, about {seconds:.0f} s on this machine, "
+                f"expected {MOST_SECONDS} s or less; take {fitting} steps, or fewer images."
+            )
+        return seconds
+
+    def stream(self, call: Callable[[StepCallback], Any], seconds: float = 0.0) -> Iterator[Step | Done | Waiting]:
+        """Run a pipeline in a thread of its own, in turn with those of others, and tell of it.
 
         Who takes no more from this generator, because the visitor left or pressed Stop, ends the call after its step.
 
         Args:
             call: given the callback to pass on as `callback_on_step_end`, with both tensor inputs.
+            seconds: how long it will take.
 
         Yields:
             Steps, of which those are left out that came faster than they were taken, never the last one, and then a
-            `Done`.
+            `Done`; a `Waiting` each second without either.
 
         Raises:
             Whatever the call raised.
         """
         told: queue.SimpleQueue[Step | Done | BaseException] = queue.SimpleQueue()
-        left = threading.Event()
+        place = self.line.join(seconds)
 
         def tell(pipeline: Any, i: int, t: torch.Tensor, tensors: dict[str, torch.Tensor]) -> dict:
-            pipeline._interrupt = left.is_set()
             told.put(Step(i + 1, pipeline.num_timesteps, float(t), tensors["latents"], tensors["model_output"]))
             return {}
 
         def work() -> None:
             try:
-                with self._drawing:
-                    started = time.perf_counter()
-                    result = None if left.is_set() else call(tell)
-                    told.put(Done(result, time.perf_counter() - started))
+                with self.line.turn(place):
+                    result = call(tell)
+                told.put(Done(result, place.used))
             except BaseException as error:  # told to the visitor by the thread that waits
                 told.put(error)
 
@@ -232,7 +282,12 @@ class Studio:
         thread.start()
         try:
             while True:
-                news = told.get()
+                try:
+                    news = told.get(timeout=TELL_AFTER)
+                except queue.Empty:
+                    ahead, wait = self.line.ahead(place)
+                    yield Waiting(ahead, wait)
+                    continue
                 while isinstance(news, Step) and not told.empty():
                     step, news = news, told.get()
                     if not isinstance(news, Step):
@@ -243,7 +298,7 @@ class Studio:
                 if isinstance(news, Done):
                     return
         finally:
-            left.set()
+            self.line.leave(place)
             thread.join()
 
     def _draws_digits(self, model: str) -> bool:
@@ -251,20 +306,6 @@ class Studio:
         known = names is None or [name.split(",")[0] for name in names.values()] == list(DIGIT_NAMES)
         classes = self.pipeline(model).denoiser.config.num_classes
         return self.takes_prompts(model) or (known and classes == len(DIGIT_NAMES))
-
-
-def check_work(images: int, steps: int) -> None:
-    """Refuse what would keep others waiting.
-
-    Raises:
-        ValueError: with what is allowed.
-    """
-    if images > MOST_IMAGES:
-        raise ValueError(f"images: got {images}, expected {MOST_IMAGES} or fewer in one go.")
-    if images * steps > MOST_WORK:
-        raise ValueError(
-            f"steps: got {steps} for {images} images, expected at most {MOST_WORK:,} steps times images in one go."
-        )
 
 
 def _fits(name: str, config: Any) -> bool:

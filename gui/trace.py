@@ -1,8 +1,9 @@
 """A call seen from inside: what the denoiser was shown and what it said, at every step.
 
-C channels, H W height and width of one image, n forwards.
+C channels, H W height and width of one image, n steps.
 """
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,9 @@ from ..evaluation.classifier import DigitClassifier, classify
 from ..pipelines.images import to_bytes
 from ..schedulers.noise import NoisePath, log_snr
 from ..schedulers.prediction import split_prediction
+
+# Images that the classifier looks at together: 600 would take 40 MB.
+AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,29 @@ class Moment:
     direction: torch.Tensor | None
 
 
+@dataclass(frozen=True)
+class Glimpse:
+    """A moment as the page shows it: pixels take a quarter of the memory.
+
+    Attributes:
+        timestep, alpha, sigma, log_snr: as of the moment.
+        guided: whether it has a direction.
+        pixels: (4, C, H, W) uint8, its panels.
+    """
+
+    timestep: float
+    alpha: float
+    sigma: float
+    log_snr: float
+    guided: bool
+    pixels: torch.Tensor
+
+    @property
+    def panels(self) -> torch.Tensor:
+        """(4, C, H, W) in [0, 1]."""
+        return self.pixels.float() / 255
+
+
 class Recorder:
     """Looks over the denoiser's shoulder while a pipeline draws one image: a context manager.
 
@@ -56,10 +83,11 @@ class Recorder:
         self._denoiser, self._path = pipeline.denoiser, path
         self._prediction_type = pipeline.scheduler.config.get("prediction_type", "flow_prediction")
         self._channels = pipeline.denoiser.config.in_channels
-        self.moments: list[Moment] = []
-        self._shown: list[tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]] = []
+        self.first: Moment | None = None
+        self._shown: Any = None
 
     def __enter__(self) -> "Recorder":
+        self._thread = threading.get_ident()  # other drawings share the denoiser
         self._hook = self._denoiser.register_forward_hook(self._look)
         return self
 
@@ -67,13 +95,14 @@ class Recorder:
         self._hook.remove()
 
     def _look(self, _: Any, arguments: tuple, output: Any) -> None:
-        sample, timestep = arguments[:2]
-        said = output.sample.detach().float().cpu()[:, : self._channels]
-        self._shown.append((sample.detach()[0].float().cpu(), timestep.detach().cpu(), list(said)))
+        if threading.get_ident() == self._thread:
+            sample, timestep = arguments[:2]
+            said = output.sample.detach().float().cpu()[:, : self._channels]
+            self._shown = (sample.detach()[0].float().cpu(), timestep.detach().cpu(), list(said))
 
     def keep(self, model_output: torch.Tensor) -> Moment:
-        """Add the moment of a step, given the guided prediction that the callback was told, (1, C, H, W)."""
-        x_t, timestep, said = self._shown[-1]
+        """The moment of a step, given the guided prediction that the callback was told, (1, C, H, W)."""
+        x_t, timestep, said = self._shown
         alpha, sigma = (level.float() for level in self._path.levels(timestep))
         x_0, noise = split_prediction(
             self._prediction_type, model_output[0].detach().float().cpu()[: self._channels], x_t, alpha, sigma
@@ -84,7 +113,7 @@ class Recorder:
             direction = cond - uncond
         level = float(log_snr(alpha, sigma))
         moment = Moment(float(timestep), float(alpha), float(sigma), level, x_t, x_0, noise, direction)
-        self.moments.append(moment)
+        self.first = self.first or moment
         return moment
 
 
@@ -99,8 +128,13 @@ def panels(moment: Moment) -> torch.Tensor:
     return (shown / 2 + 0.5).clamp(0, 1)
 
 
-def confidences(classifier: DigitClassifier, moments: Sequence[Moment]) -> torch.Tensor:
+def glimpse(moment: Moment) -> Glimpse:
+    """A moment's level and pictures."""
+    level = (moment.timestep, moment.alpha, moment.sigma, moment.log_snr)
+    return Glimpse(*level, moment.direction is not None, to_bytes(panels(moment)))
+
+
+def confidences(classifier: DigitClassifier, moments: Sequence[Glimpse]) -> torch.Tensor:
     """(n, K) the classifier's probability of each class, of the predicted x_0 at each step."""
-    images = torch.stack([moment.x_0 for moment in moments]) / 2 + 0.5
-    pixels = to_bytes(images)
-    return classify(classifier, pixels).logits.softmax(dim=1)
+    few = torch.stack([moment.pixels[1] for moment in moments]).split(AT_ONCE)
+    return torch.cat([classify(classifier, images).logits.softmax(dim=1) for images in few])

@@ -61,6 +61,11 @@ WORDS: dict[str, tuple[str, str]] = {
     "draw_button": ("Draw", "그리기"),
     "stop": ("Stop", "멈추기"),
     "stopped": ("Stopped.", "멈췄습니다."),
+    "dropped": ("Dropped, because another model was chosen.", "다른 모델을 골라서 그리던 것을 버렸습니다."),
+    "waiting": (
+        "Number {place} in line; your turn is in about {seconds:.0f} s.",
+        "대기 {place}번째, 약 {seconds:.0f}초 뒤에 차례가 옵니다.",
+    ),
     # What came out.
     "nothing_yet": ("Nothing drawn yet.", "아직 그린 것이 없습니다."),
     "pure_noise": (

@@ -6,25 +6,30 @@ import time
 import pytest
 import torch
 
-from text2digit.gui.studio import OWN, Done, Forwards, Settings, Step, Studio, check_work
+from text2digit.gui.studio import OWN, Done, Forwards, Settings, Step, Studio
 
 BOTH = ("latents", "model_output")
 
 
-def draw(studio, settings, **more):
+def draw(studio, settings, counted=None):
+    """A drawing; what its forwards looked at is added to `counted`."""
     pipeline = studio.prepare(settings)
 
     def call(tell):
-        return pipeline(
-            [3],
-            num_inference_steps=settings.steps,
-            guidance_scale=settings.guidance_scale,
-            generator=settings.seed,
-            output_type="pt",
-            callback_on_step_end=tell,
-            callback_on_step_end_tensor_inputs=BOTH,
-            **more,
-        ).images
+        with Forwards(pipeline.denoiser) as forwards:
+            try:
+                return pipeline(
+                    [3],
+                    num_inference_steps=settings.steps,
+                    guidance_scale=settings.guidance_scale,
+                    generator=settings.seed,
+                    output_type="pt",
+                    callback_on_step_end=tell,
+                    callback_on_step_end_tensor_inputs=BOTH,
+                ).images
+            finally:
+                if counted is not None:
+                    counted.append(forwards.seen)
 
     return studio.stream(call)
 
@@ -81,11 +86,11 @@ def test_the_last_step_is_told_to_who_is_slow(studio, folder):
 
 def test_who_leaves_ends_the_work(studio, folder):
     """Would catch a call that goes on for a visitor who closed the page, and keeps all others waiting."""
-    with Forwards(studio.pipeline(folder).denoiser) as forwards:
-        news = draw(studio, Settings(folder, 500, 1.0))
-        assert isinstance(next(news), Step)
-        news.close()
-        assert forwards.seen < 400
+    counted = []
+    news = draw(studio, Settings(folder, 500, 1.0), counted)
+    assert isinstance(next(news), Step)
+    news.close()
+    assert 0 < counted[0] < 400
     assert not [t for t in threading.enumerate() if t.name == "text2digit-drawing"]
     *_, done = draw(studio, Settings(folder, 2, 1.0))  # and the next visitor is served
     assert isinstance(done, Done)
@@ -97,39 +102,56 @@ def test_what_goes_wrong_in_the_thread_is_told(studio, folder):
         list(draw(studio, Settings(folder, 0, 1.0)))
 
 
-def test_one_call_at_a_time(studio, folder):
-    """Would catch two calls that share a denoiser at once, whose hooks would see each other's images."""
-    busy, most = [], []
+def test_one_forward_at_a_time(studio, folder):
+    """Would catch two calls that compute at once, and hooks that see the images of another call."""
+    denoiser = studio.pipeline(folder).denoiser
+    busy, most, counted, images = [], [], [], {}
+    denoiser.register_forward_pre_hook(lambda *_: (busy.append(1), most.append(len(busy)), None)[-1])
+    denoiser.register_forward_hook(lambda *_: (busy.pop(), None)[-1])
 
-    def call(tell):
-        busy.append(1)
-        most.append(len(busy))
-        result = studio.prepare(Settings(folder, 2, 1.0))([1], num_inference_steps=2, guidance_scale=1)
-        busy.pop()
-        return result
+    def visit(seed):
+        *_, done = draw(studio, Settings(folder, 20 + seed, 1.5, seed=seed), counted)
+        images[seed] = done.result
 
-    threads = [threading.Thread(target=lambda: list(studio.stream(call))) for _ in range(4)]
+    threads = [threading.Thread(target=visit, args=(seed,)) for seed in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert most == [1] * 4
+    assert most == [1] * len(most) == [1] * (20 + 21 + 22 + 23) and sorted(counted) == [40, 42, 44, 46]
+    for seed, image in images.items():
+        alone = studio.prepare(Settings(folder, 1, 1))
+        assert torch.equal(
+            image,
+            alone([3], num_inference_steps=20 + seed, guidance_scale=1.5, generator=seed, output_type="pt").images,
+        )
 
 
 @pytest.mark.parametrize("scheduler, forwards", [("ddim", 8), ("heun", 14)])
 def test_forwards_are_counted_and_not_reckoned(studio, folder, scheduler, forwards):
     """Would catch a cost of steps times two, which is wrong for Heun: its steps but the last ask the model twice."""
-    with Forwards(studio.pipeline(folder).denoiser) as counted:
-        list(draw(studio, Settings(folder, 4, 1.5, scheduler)))
-    assert counted.seen == forwards
+    counted = []
+    list(draw(studio, Settings(folder, 4, 1.5, scheduler), counted))
+    assert counted == [forwards]
 
 
-def test_too_much_work_is_refused():
+def test_too_much_work_is_refused(studio, folder, text_studio, text_folder, monkeypatch):
+    """Would catch digits of a number that count for nothing, and limits that a slow machine does not know of."""
     with pytest.raises(ValueError, match="images: got 101, expected 100 or fewer"):
-        check_work(101, 1)
-    with pytest.raises(ValueError, match="steps: got 1000 for 100 images"):
-        check_work(100, 1000)
-    check_work(10, 1000)
+        studio.seconds(Settings(folder, 1, 1.0), [3], 101)
+    with pytest.raises(ValueError, match="images: got 2,000, expected 100 or fewer in one go; each digit .* is one"):
+        text_studio.seconds(Settings(text_folder, 1, 1.0), ["12345678901234567890"] * 100)
+    with pytest.raises(ValueError, match="images: got 500,000, expected"):
+        text_studio.seconds(Settings(text_folder, 1, 1.0), ["1"] * 500_000)
+    for steps in (1001, 20_000):
+        with pytest.raises(ValueError, match=f"steps: got {steps}, expected 1,000 or fewer"):
+            studio.seconds(Settings(folder, steps, 1.0), [3])
+    one, many = (studio.seconds(Settings(folder, 200, 1.5), [3], n) for n in (1, 100))
+    assert 0 < one < many < 180 and studio.seconds(Settings(folder, 200, 1.5), [3], calls=7) == pytest.approx(7 * one)
+    assert studio.seconds(Settings(folder, 200, 1.0), [3], 100) < many  # guidance looks twice
+    monkeypatch.setattr(studio.line, "slowness", 1000 * 180 / many)
+    with pytest.raises(ValueError, match=r"steps: got 200 for 100 images, about .* s on this machine, expected 180 s"):
+        studio.seconds(Settings(folder, 200, 1.5), [3], 100)
 
 
 def test_an_unknown_model_is_refused(studio):

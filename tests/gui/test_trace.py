@@ -4,18 +4,18 @@ import pytest
 import torch
 
 from text2digit.gui.studio import Settings
-from text2digit.gui.trace import Recorder, confidences, panels
+from text2digit.gui.trace import Recorder, confidences, glimpse, panels
 
 BOTH = ("latents", "model_output")
 
 
 def record(studio, settings):
     """Moments of a call, and the latents after each of its steps."""
-    pipeline, kept = studio.prepare(settings), []
+    pipeline, kept, moments = studio.prepare(settings), [], []
     recorder = Recorder(pipeline, studio.path(settings.model))
 
     def keep(pipe, i, t, tensors):
-        recorder.keep(tensors["model_output"])
+        moments.append(recorder.keep(tensors["model_output"]))
         kept.append(tensors["latents"][0])
         return {}
 
@@ -28,7 +28,8 @@ def record(studio, settings):
             callback_on_step_end=keep,
             callback_on_step_end_tensor_inputs=BOTH,
         )
-    return recorder.moments, kept
+    assert recorder.first is moments[0]
+    return moments, kept
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "ddpm", "dpm++", "unipc", "euler", "heun"])
@@ -69,13 +70,13 @@ def test_panels_are_pictures(studio, folder):
 def test_confidence_is_of_x_0(studio, folder):
     """Would catch probabilities that are none, or of another image than x_0."""
     moments, _ = record(studio, Settings(folder, 4, 1.5))
-    found = confidences(studio.classifier(folder), moments)
+    found = confidences(studio.classifier(folder), list(map(glimpse, moments)))
     assert found.shape == (4, 10)
     torch.testing.assert_close(found.sum(dim=1), torch.ones(4))
     white = [
         type(m)(m.timestep, m.alpha, m.sigma, m.log_snr, m.x_t, -torch.ones(1, 28, 28), m.noise, None) for m in moments
     ]
-    assert not torch.allclose(found, confidences(studio.classifier(folder), white))
+    assert not torch.allclose(found, confidences(studio.classifier(folder), list(map(glimpse, white))))
 
 
 def test_latents_are_no_pictures(studio, folder):

@@ -1,0 +1,123 @@
+"""Whose turn it is to draw."""
+
+import threading
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from text2digit.gui.line import MOST_OF_ONE, MOST_PLACES, Left, Line
+
+TICK = 0.02
+
+
+class Drawing(threading.Thread):
+    """Forwards of a tick each."""
+
+    def __init__(self, line, forwards, seconds=None):
+        super().__init__()
+        self.line, self.forwards, self.done, self.begun, self.ended = line, forwards, 0, None, None
+        self.place = line.join(forwards * TICK if seconds is None else seconds)
+        self.start()
+
+    def run(self):
+        try:
+            with self.line.turn(self.place):
+                self.begun = time.perf_counter()
+                for _ in range(self.forwards):
+                    self.line.pass_on()
+                    time.sleep(TICK)
+                    self.done += 1
+            self.ended = time.perf_counter()
+        except Left:
+            pass
+
+
+def test_a_short_drawing_passes_a_long_one():
+    """Would catch a line where ten images wait for a hundred."""
+    line = Line()
+    long = Drawing(line, 50)
+    time.sleep(3 * TICK)
+    short = Drawing(line, 3)
+    short.join()
+    assert short.done == 3 and long.done < 15
+    long.join()
+    assert long.done == 50
+
+
+def test_nobody_waits_for_ever():
+    """Would catch a long drawing that never ends while short ones keep coming."""
+    line, running = Line(), True
+
+    def keep_coming():
+        while running:
+            Drawing(line, 2).join()
+
+    many = [threading.Thread(target=keep_coming) for _ in range(2)]
+    long = Drawing(line, 10)
+    started = time.perf_counter()
+    for thread in many:
+        thread.start()
+    long.join()
+    seconds = time.perf_counter() - started
+    running = False
+    for thread in many:
+        thread.join()
+    assert long.done == 10 and seconds < 3 * 10 * TICK * 3  # a third of the machine, on a busy one
+
+
+def test_equal_drawings_end_in_the_order_in_which_they_came():
+    """Would catch turns that make all of them late."""
+    line = Line()
+    drawings = [Drawing(line, 5) for _ in range(5)]
+    for drawing in drawings:
+        drawing.join()
+    ends = [drawing.ended for drawing in drawings]
+    assert ends == sorted(ends)
+
+
+def test_who_says_too_little_does_not_pass_for_ever():
+    """Would catch a drawing that is believed to be short long after it was."""
+    line = Line()
+    liar = Drawing(line, 40, seconds=TICK)
+    honest = Drawing(line, 5)
+    honest.join()
+    assert liar.done < 20
+    liar.join()
+
+
+def test_who_leaves_the_line_holds_up_nobody():
+    """Would catch a visitor who is gone and still waited for, and a drawing that goes on for nobody."""
+    line = Line()
+    first, second, third = (Drawing(line, 20) for _ in range(3))
+    time.sleep(TICK)
+    assert line.ahead(third.place)[0] == 2 and line.ahead(second.place)[1] == pytest.approx(20 * TICK, abs=10 * TICK)
+    for drawing in (first, second):
+        line.leave(drawing.place)
+        drawing.join()
+        assert drawing.done < 20 and drawing.ended is None
+    third.join()
+    assert third.done == 20 and line.ahead(third.place)[0] == 0
+
+
+def test_places_are_counted():
+    """Would catch a client that takes the whole line, and places that are never given back."""
+    line = Line()
+    for _ in range(2):
+        with ExitStack() as stack:
+            for _ in range(MOST_OF_ONE):
+                stack.enter_context(line.visit("one"))
+            with pytest.raises(ValueError, match=f"line: got {MOST_OF_ONE + 1} drawings of yours at once, expected"):
+                stack.enter_context(line.visit("one"))
+            for i in range(MOST_PLACES - MOST_OF_ONE):
+                stack.enter_context(line.visit(str(i)))
+            with pytest.raises(ValueError, match=f"line: {MOST_PLACES} drawings wait already"):
+                stack.enter_context(line.visit("late"))
+    assert not line._visits
+
+
+def test_a_busy_machine_is_learnt_of():
+    """Would catch estimates that stay wrong."""
+    line = Line()
+    Drawing(line, 60, seconds=0.3).join()
+    assert line.slowness > 1.2

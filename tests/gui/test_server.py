@@ -1,0 +1,139 @@
+"""The app as a server: who waits for whom, what is refused, what stays in memory."""
+
+import threading
+import time
+
+import pytest
+
+pytest.importorskip("gradio", reason="needs the extra gui")
+
+from text2digit.gui.app import launch_options, make_app
+from text2digit.gui.line import MOST_OF_ONE
+from text2digit.gui.studio import Studio
+
+from .visitor import Visitor
+
+
+@pytest.fixture
+def serve():
+    apps = []
+
+    def serve(studio):
+        app = make_app(studio)
+        app.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **launch_options())
+        apps.append(app)
+        return app
+
+    yield serve
+    for app in apps:
+        app.close()
+
+
+class Long(threading.Thread):
+    """A hundred images of two hundred steps, until it is told to stop."""
+
+    def __init__(self, visitor, steps=200):
+        super().__init__(daemon=True)
+        self.visitor, self.steps, self.told, self.over = visitor, steps, [], threading.Event()
+        self.start()
+
+    def run(self):
+        for _, told in self.visitor.press("Draw", images_of_each=10, steps=self.steps, guidance_scale=1.5):
+            self.told.append(str(told["t2d-status"]))
+            if self.over.is_set():
+                return
+
+    def end(self):
+        self.over.set()
+        self.join()
+
+    def wait_for(self, word):
+        patience = time.perf_counter() + 60
+        while not any(word in told for told in self.told) and time.perf_counter() < patience and self.is_alive():
+            time.sleep(0.05)
+        assert any(word in told for told in self.told), self.told[-1:]
+
+
+def test_a_short_drawing_does_not_wait_for_a_long_one(serve, studio):
+    """Would catch ten images that wait for a hundred of two hundred steps, and a long one that is lost by it."""
+    app = serve(studio)
+    long = Long(Visitor(app, "long"))
+    long.wait_for("Step")
+    before = len(long.told)
+    *_, (seconds, told) = Visitor(app, "short").press("Draw", steps=4)
+    assert "10 images" in told["t2d-status"] and seconds < 5 and long.is_alive()
+    while len(long.told) < before + 3 and long.is_alive():
+        time.sleep(0.05)
+    assert "Step" in long.told[-1]
+    long.end()
+
+
+def test_who_waits_is_told_for_how_long(serve, studio):
+    """Would catch a visitor who waits without a word."""
+    app = serve(studio)
+    drawings = [Long(Visitor(app, str(i)), steps) for i, steps in enumerate((150, 200))]
+    drawings[1].wait_for("in line; your turn is in about")
+    for drawing in drawings:
+        drawing.end()
+
+
+def test_one_visitor_holds_few_places(serve, studio):
+    """Would catch a client whose jobs fill the line."""
+    app = serve(studio)
+    many = [Long(Visitor(app, "greedy")) for _ in range(1)]
+    many[0].wait_for("Step")
+    more = [Long(Visitor(app, "greedy")) for _ in range(MOST_OF_ONE)]
+    patience = time.perf_counter() + 60
+    refused = f"got {MOST_OF_ONE + 1} drawings of yours at once"
+    while not any(refused in told for long in [*many, *more] for told in long.told):
+        assert time.perf_counter() < patience
+        time.sleep(0.05)
+    for long in [*many, *more]:
+        long.end()
+    assert "10 images" in Visitor(app, "modest").status("Draw", steps=4)
+
+
+@pytest.mark.parametrize(
+    "button, place, entered, told",
+    [
+        ("Draw", 0, {"images_of_each": 11}, "images: got 110, expected 100 or fewer"),
+        ("Draw", 0, {"steps": 20_000}, "steps: got 20000, expected 1,000 or fewer"),
+        ("Draw", 1, {"steps": 20_000}, "steps: got 20000, expected 1,000 or fewer"),
+        ("Draw side by side", 0, {}, "steps: got 20000, expected 1,000 or fewer"),
+    ],
+)
+def test_too_much_work_is_refused_on_every_tab(serve, studio, button, place, entered, told):
+    """Would catch one image of 20,000 steps, which takes six minutes."""
+    visitor = Visitor(serve(studio), "much")
+    if button != "Draw":
+        function = visitor.function(button)
+        for block in function.inputs:
+            if getattr(block, "label", "") == "Steps":
+                block.value = 20_000
+    assert told in visitor.status(button, place, **entered)
+
+
+def test_digits_of_numbers_are_images(serve, text_studio):
+    """Would catch 100 lines of 20 digits that count as 100 images: 6 GB."""
+    visitor = Visitor(serve(text_studio), "numbers")
+    many = "12345678901234567890\n" * 100
+    assert "images: got 2,000, expected 100 or fewer" in visitor.status("Draw", prompts_one_a_line=many, steps=1)
+
+
+def test_a_drawing_is_dropped_when_the_model_changes(serve, folder, tmp_path):
+    """Would catch pictures of the old model under the new one's name."""
+    other = tmp_path / "other"
+    Studio(folder, others=()).pipeline(folder).save_pretrained(other)
+    app = serve(Studio(folder, others=[str(other)]))
+    visitor = Visitor(app, "fickle")
+    long = Long(visitor)
+    long.wait_for("Step")
+    for function in app.fns.values():
+        if any(
+            getattr(app.blocks.get(block), "label", "") == "Model" and event == "change"
+            for block, event in function.targets
+        ):
+            visitor.call(function, [str(other)] * len(function.inputs))
+    long.join(timeout=60)
+    assert not long.is_alive() and "another model was chosen" in long.told[-1]
+    assert f"{folder}: 10 images" in visitor.status("Draw", model=folder, steps=4)
