@@ -1,13 +1,17 @@
 """The page: its tabs in each language, its look, and how it is served."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from .compare import compare_tab
 from .draw import draw_tab
 from .edit import edit_tab
+from .gate import Gate
 from .inside import inside_tab
 from .line import MOST_PLACES
 from .parts import Desk, Shelf
@@ -47,8 +51,13 @@ def make_app(studio: Studio, language: str = "en", any_folder: bool = True) -> g
     return app
 
 
-def launch_options() -> dict[str, Any]:
-    """Arguments of `launch` that make the page look and stay at home: no share link, no fonts or scripts of others."""
+def launch_options(hosts: Sequence[str] = ()) -> dict[str, Any]:
+    """Arguments of `launch` that make the page look and stay at home: no share link, no fonts or scripts of others.
+
+    Args:
+        hosts: names that visitors reach the app by, besides localhost. A Space's own name is added.
+    """
+    hosts = [*hosts, *filter(None, os.environ.get("SPACE_HOST", "").split(","))]
     theme = gr.themes.Soft(
         primary_hue="blue", secondary_hue="blue", neutral_hue="slate", font=FONTS, font_mono=MONO_FONTS
     ).set(
@@ -80,8 +89,11 @@ def launch_options() -> dict[str, Any]:
         "run_history": False,
         "pwa": False,
         "show_error": False,
+        "enable_monitoring": False,
+        "max_file_size": 0,
         "state_session_capacity": MOST_SESSIONS,
         "max_threads": THREADS,
+        "app_kwargs": {"middleware": [Middleware(Gate, hosts=hosts)]},
     }
 
 

@@ -20,6 +20,7 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--model", default=DEFAULT_MODEL, help="a folder, shipped weights, or user/name on the Hub (%(default)s)")
     add("--port", type=int, help="of the page (the first free one from 7860 on)")
+    add("--host", action="append", default=[], metavar="NAME", help="another name that a proxy reaches the page by")
     add("--lang", choices=list(LANGUAGES), default="en", help="of the first page; the other is a link (%(default)s)")
     add("--open", action="store_true", help="open the browser")
     return parser
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _no_proxy():
             app.launch(
                 server_name=LOOPBACK, server_port=arguments.port, inbrowser=arguments.open, quiet=True,
-                prevent_thread_lock=True, **launch_options(),
+                prevent_thread_lock=True, **launch_options(arguments.host),
             )  # fmt: skip
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
