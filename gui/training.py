@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import gradio as gr
 from PIL import Image
 
 from ..pipelines.loading import SHIPPED_FOLDER, shipped_names
-from .parts import COMPLAINTS, Desk, Result
+from .parts import Desk, Result
 from .pictures import picture, thin
 from .plots import loss_by_time_plot, loss_plot
 from .snippets import training_snippet
@@ -25,11 +26,13 @@ class RunFolder:
     Attributes:
         lines: of history.jsonl.
         grids: pictures of samples, the earliest first.
+        damaged: lines that cannot be used, and so are left out.
     """
 
     path: Path
     lines: list[dict[str, Any]]
     grids: list[Path]
+    damaged: int = 0
 
 
 def open_run(name: str | None, any_folder: bool) -> RunFolder:
@@ -38,14 +41,18 @@ def open_run(name: str | None, any_folder: bool) -> RunFolder:
     Raises:
         ValueError: no folder of a run, or one that this page may not open.
     """
-    from ..training.history import read_history
+    from ..training.history import NUM_TENTHS, read_history
 
     name = (name or "").strip()
     path = SHIPPED_FOLDER / name if name in shipped_names() else Path(name).expanduser()
     if not any_folder and name not in shipped_names():
         raise ValueError(f"run: got {name!r}, expected one of {', '.join(shipped_names())}.")
-    lines = read_history(path / "history.jsonl") if name else []
-    grids = sorted((path / "samples").glob("step-*.png")) if name else []
+    try:
+        lines = read_history(path / "history.jsonl") if name else []
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path.name}/history.jsonl: {error}; expected lines of JSON.") from error
+    sound = [line for line in lines if _is_sound(line, NUM_TENTHS)]
+    grids = sorted(p for p in (path / "samples").glob("step-*.png") if p.is_file()) if name else []
     if not lines and not grids:
         raise ValueError(
             f"run: got {name!r}, expected a folder with a history.jsonl, such as runs/mine, "
@@ -53,7 +60,16 @@ def open_run(name: str | None, any_folder: bool) -> RunFolder:
         )
     if not grids and (path / "samples.png").is_file():
         grids = [path / "samples.png"]
-    return RunFolder(path, lines, grids)
+    return RunFolder(path, sound, grids, len(lines) - len(sound))
+
+
+def _is_sound(line: Any, levels: int) -> bool:
+    """Whether a line of a history can be shown; its losses are of so many noise levels."""
+    if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+        return False
+    by_time = line.get("loss_by_time") or [None] * levels
+    numbers = [line.get("loss"), line.get("validation_loss"), *(by_time if isinstance(by_time, list) else "?")]
+    return len(numbers) == levels + 2 and all(number is None or isinstance(number, int | float) for number in numbers)
 
 
 def training_tab(desk: Desk, tab: gr.Tab, any_folder: bool) -> None:
@@ -82,7 +98,7 @@ def training_tab(desk: Desk, tab: gr.Tab, any_folder: bool) -> None:
     def look(name: str, place: float, newest: bool) -> dict:
         try:
             found = open_run(name, any_folder)
-        except COMPLAINTS as error:
+        except Exception as error:
             return result.error(error)
         last = len(found.grids)
         chosen = last if newest else max(1, min(int(place), last))
@@ -93,7 +109,7 @@ def training_tab(desk: Desk, tab: gr.Tab, any_folder: bool) -> None:
     def slide(name: str, place: float) -> dict:
         try:
             return show_run(desk, result, open_run(name, any_folder), int(place))
-        except COMPLAINTS as error:
+        except Exception as error:
             return result.error(error)
 
     hidden: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -112,17 +128,19 @@ def _choices(desk: Desk, any_folder: bool) -> list[str]:
 def show_run(desk: Desk, result: Result, run: RunFolder, place: int) -> dict:
     """Updates for a grid of a run; the first is 1."""
     words = desk.words
-    grid = run.grids[place - 1] if run.grids else None
+    grid = run.grids[max(1, min(place, len(run.grids))) - 1] if run.grids else None
     last: dict[str, Any] = next((line for line in reversed(run.lines) if line.get("loss") is not None), {})
     loss = f"{last['loss']:.4f}" if last else "?"
     step = run.lines[-1]["step"] if run.lines else 0
-    updates = result.told(words("run_told", run=run.path.name, step=step, loss=loss))
-    if grid is None:
-        return {**updates, result.picture: f'<p class="t2d-note">{words("no_grids")}</p>'}
+    note = words("damaged_lines", count=run.damaged) if run.damaged else ""
+    updates = result.told(words("run_told", run=run.path.name, step=step, loss=loss), note)
+    image = _open(grid) if grid else None
+    if grid is None or image is None:
+        told = words("damaged_grid", name=grid.name) if grid else words("no_grids")
+        return {**updates, result.picture: f'<p class="t2d-note">{escape(told)}</p>'}
     named = re.fullmatch(r"step-(\d+)", grid.stem)
     caption = words("grid_of", step=int(named.group(1))) if named else words("grid_final")
-    image = _open(grid)
-    frames = [_open(path) for path in thin(run.grids)]
+    frames = [frame for path in thin(run.grids) if (frame := _open(path)) is not None]
     relative = str(grid.relative_to(run.path))
     return {
         **updates,
@@ -139,6 +157,10 @@ def _plots(desk: Desk, run: RunFolder) -> str:
     return f'<div class="plots">{loss}{levels}</div>'
 
 
-def _open(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        return image.copy()
+def _open(path: Path) -> Image.Image | None:
+    """A grid; None where it is damaged, or half-written by a run under way."""
+    try:
+        with Image.open(path) as image:
+            return image.copy()
+    except Exception:  # Pillow has a dozen kinds for damaged files
+        return None

@@ -184,6 +184,14 @@ WORDS: dict[str, tuple[str, str]] = {
         "This run's history does not tell the loss by noise level.",
         "이 학습 기록에는 노이즈 수준별 손실이 없습니다.",
     ),
+    "damaged_lines": (
+        "Lines of history.jsonl that are damaged and left out: {count}.",
+        "history.jsonl에서 손상되어 뺀 줄: {count}.",
+    ),
+    "damaged_grid": (
+        "{name} cannot be read. If the run is still training, open it again in a moment.",
+        "{name} 파일을 읽을 수 없습니다. 학습 중이라면 잠시 뒤에 다시 여세요.",
+    ),
     "no_grids": ("No grid of samples yet.", "아직 표본 그림이 없습니다."),
     "grid_of": ("Samples after step {step:,}", "{step:,}단계 뒤의 표본"),
     "grid_final": ("Samples of the finished model", "완성된 모델의 표본"),

@@ -8,10 +8,12 @@ import pytest
 pytest.importorskip("gradio", reason="needs the extra gui")
 
 from text2digit.gui.app import launch_options, make_app
-from text2digit.gui.line import MOST_OF_ONE
 from text2digit.gui.studio import Studio
 
 from .visitor import Visitor
+
+# Drawings of one visitor at once.
+MOST_OF_ONE = 3
 
 
 @pytest.fixture
@@ -118,6 +120,43 @@ def test_digits_of_numbers_are_images(serve, text_studio):
     visitor = Visitor(serve(text_studio), "numbers")
     many = "12345678901234567890\n" * 100
     assert "images: got 2,000, expected 100 or fewer" in visitor.status("Draw", prompts_one_a_line=many, steps=1)
+
+
+DAMAGED = {
+    "half.png": b"\x89PNG\r\n\x1a\n" + bytes(60),
+    "text.png": b"no picture",
+    "empty.png": b"",
+    "list.jsonl": b"[1, 2]\n",
+    "number.jsonl": b"3\n",
+    "stepless.jsonl": b'{"loss": 0.5}\n',
+    "words.jsonl": b'{"step": 2, "loss": "low"}\n',
+    "step.jsonl": b'{"step": "two", "loss": 0.5}\n',
+    "levels.jsonl": b'{"step": 2, "loss": 0.5, "loss_by_time": [1, 2]}\n',
+    "level.jsonl": b'{"step": 2, "loss": 0.5, "loss_by_time": 7}\n',
+    "nested.jsonl": b"[" * 100_000 + b"\n",
+    "bytes.jsonl": b"\xff\xfe\n",
+}
+
+
+def test_a_damaged_run_is_told_in_words(serve, studio, tmp_path, capfd):
+    """Would catch an error without words, and a traceback in the console, for a run that is being written."""
+    visitor = Visitor(serve(studio), "damaged")
+    function = visitor.function("Open")
+    for kind, content in DAMAGED.items():
+        run = tmp_path / kind
+        (run / "samples").mkdir(parents=True)
+        good = b'{"step": 1, "loss": 1.0}\n'
+        if kind.endswith(".png"):
+            (run / "samples" / "step-000002.png").write_bytes(content)
+        (run / "history.jsonl").write_bytes(good + content if kind.endswith(".jsonl") else good)
+        told = str(visitor.call(function, [str(run)])["data"])
+        if kind.endswith(".png"):
+            assert "step-000002.png cannot be read" in told and "step 1, loss 1.0000" in told, (kind, told)
+        elif kind in ("bytes.jsonl", "nested.jsonl"):
+            assert f"{kind}/history.jsonl: " in told and "expected lines of JSON" in told, (kind, told)
+        else:
+            assert "step 1, loss 1.0000" in told and "left out: 1" in told, (kind, told)
+    assert "Traceback" not in "".join(capfd.readouterr())
 
 
 def test_a_drawing_is_dropped_when_the_model_changes(serve, folder, tmp_path):
