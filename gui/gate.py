@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
@@ -13,13 +13,11 @@ from .words import LANGUAGES
 # All that the page asks for. The server has more: uploads, a description of its API, monitoring, logins.
 READ = re.compile(
     rf"/(({'|'.join(LANGUAGES)})/?)?|/(assets|static)/.+|/theme\.css|/favicon\.ico|/robots\.txt|"
-    r"/gradio_api/(app_id|startup-events|queue/data|heartbeat/\w+|file=.+)"
+    r"/gradio_api/(app_id|startup-events|queue/data|heartbeat/[\w-]+|file=.+)"
 )
 WRITTEN = re.compile(r"/gradio_api/(queue/join|run/predict)")
 # A form with 100 prompts or two large sketches has less than 300 kB.
 MOST_BYTES = 1_000_000
-# A larger body is read to its end, and not kept, so that the client gets to read the answer; up to this size.
-MOST_DISCARDED = 100_000_000
 
 
 class Gate:
@@ -87,22 +85,20 @@ def _short(values: Sequence[str]) -> str:
 
 
 async def _read(receive: Receive) -> bytes:
-    """The body; of one that is too large as much as shows it."""
-    body, size = b"", 0
+    """The body. One that is too large is read to its end, so that the client gets to the answer, but not kept."""
+    body = b""
     while True:
         message = await receive()
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        body += chunk if len(body) <= MOST_BYTES else b""
-        if not message.get("more_body") or size > MOST_DISCARDED:
+        body += message.get("body", b"") if len(body) <= MOST_BYTES else b""
+        if not message.get("more_body"):
             return body
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
     """A `receive` that tells of a body that was read, and then of what follows."""
-    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+    told: Iterator[Message] = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def again() -> Message:
-        return waiting.pop() if waiting else await receive()
+        return next(told, None) or await receive()
 
     return again

@@ -233,7 +233,7 @@ class Studio:
             images = repeats * sum(max(len(read_prompt(x).digits), 1) if isinstance(x, str) else 1 for x in asked)
         if images > MOST_IMAGES:
             raise ValueError(
-                f"images: got {images:,}, expected {MOST_IMAGES} or fewer in one go; each digit of a number is one. "
+                f"images: got {images}, expected {MOST_IMAGES} or fewer in one go; each digit of a number is one. "
                 "Ask for fewer digits or prompts, or fewer images of each."
             )
         looks = images * (1 if settings.guidance_scale in (0, 1) else 2)

@@ -139,9 +139,9 @@ def test_too_much_work_is_refused(studio, folder, text_studio, text_folder, monk
     """Would catch digits of a number that count for nothing, and limits that a slow machine does not know of."""
     with pytest.raises(ValueError, match="images: got 101, expected 100 or fewer"):
         studio.seconds(Settings(folder, 1, 1.0), [3], 101)
-    with pytest.raises(ValueError, match="images: got 2,000, expected 100 or fewer in one go; each digit .* is one"):
+    with pytest.raises(ValueError, match="images: got 2000, expected 100 or fewer in one go; each digit .* is one"):
         text_studio.seconds(Settings(text_folder, 1, 1.0), ["12345678901234567890"] * 100)
-    with pytest.raises(ValueError, match="images: got 500,000, expected"):
+    with pytest.raises(ValueError, match="images: got 500000, expected"):
         text_studio.seconds(Settings(text_folder, 1, 1.0), ["1"] * 500_000)
     for steps in (1001, 20_000):
         with pytest.raises(ValueError, match=f"steps: got {steps}, expected 1,000 or fewer"):

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from text2digit.gui.pictures import Film, thin
 from text2digit.gui.studio import Settings
 from text2digit.gui.trace import Recorder, confidences, glimpse, panels
+from text2digit.pipelines.images import to_uint8
 
 BOTH = ("latents", "model_output")
 
@@ -65,6 +67,27 @@ def test_panels_are_pictures(studio, folder):
     shown = panels(moment)
     assert shown.shape == (4, 1, 28, 28) and shown.min() >= 0 and shown.max() <= 1
     assert torch.equal(shown[3], torch.full((1, 28, 28), 0.5))
+
+
+def test_what_is_kept_is_small_and_draws_the_same_pixels(studio, folder):
+    """Would catch a trace of floats (184 MB for 600 steps), and an export that is another than the picture."""
+    moments, _ = record(studio, Settings(folder, 4, 1.5))
+    for moment in moments:
+        kept = glimpse(moment)
+        tensors = [value for value in vars(kept).values() if isinstance(value, torch.Tensor)]
+        assert sum(tensor.untyped_storage().nbytes() for tensor in tensors) == 4 * 28 * 28
+        assert (to_uint8(kept.panels) == to_uint8(panels(moment))).all() and kept.guided
+
+
+@pytest.mark.parametrize("total", [1, 2, 47, 48, 49, 96, 97, 500, 1000])
+def test_a_film_keeps_the_frames_of_its_gif(total):
+    """Would catch a frame for each of a thousand steps in memory, and a GIF that shows others than it did."""
+    film, frames = Film(), [torch.rand(2, 1, 3, 3) for _ in range(total)]
+    for i, frame in enumerate(frames):
+        film.add(frame, i, total)
+    assert torch.equal(film.last, frames[-1])
+    for kept, frame in zip(film.frames(), thin(frames), strict=True):
+        assert (to_uint8(kept) == to_uint8(frame)).all()
 
 
 def test_confidence_is_of_x_0(studio, folder):
