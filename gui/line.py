@@ -130,7 +130,7 @@ class Line:
     def ahead(self, place: Place) -> tuple[int, float]:
         """How many drawings come before one, and the seconds that they will take; (0, 0.0) while it draws and after."""
         with self._changed:
-            if self._turn is place or place not in self._places:
+            if self._turn is place or place not in self._order():
                 return 0, 0.0
             order = self._order()
             first = order[: order.index(place)]
@@ -145,7 +145,7 @@ class Line:
         self._turn, self._since = place, time.perf_counter()
 
     def _order(self) -> list[Place]:
-        return sorted(self._places, key=lambda place: place.end)
+        return sorted((place for place in self._places if not place.left), key=lambda place: place.end)
 
     def _count(self, place: Place) -> None:
         """End a turn."""

@@ -279,8 +279,8 @@ class Studio:
                 told.put(error)
 
         thread = threading.Thread(target=work, name="text2digit-drawing", daemon=True)
-        thread.start()
         try:
+            thread.start()
             while True:
                 try:
                     news = told.get(timeout=TELL_AFTER)
@@ -299,7 +299,8 @@ class Studio:
                     return
         finally:
             self.line.leave(place)
-            thread.join()
+            if thread.is_alive():
+                thread.join()
 
     def _draws_digits(self, model: str) -> bool:
         names = self.pipeline(model).config.get("id2label")

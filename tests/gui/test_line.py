@@ -40,36 +40,36 @@ def test_a_short_drawing_passes_a_long_one():
     time.sleep(3 * TICK)
     short = Drawing(line, 3)
     short.join()
-    assert short.done == 3 and long.done < 15
+    assert short.done == 3 and long.done < 30
     long.join()
     assert long.done == 50
 
 
 def test_nobody_waits_for_ever():
     """Would catch a long drawing that never ends while short ones keep coming."""
-    line, running = Line(), True
+    line, running, came = Line(), True, []
 
     def keep_coming():
         while running:
-            Drawing(line, 2).join()
+            came.append(Drawing(line, 2))
+            came[-1].join()
 
     many = [threading.Thread(target=keep_coming) for _ in range(2)]
     long = Drawing(line, 10)
-    started = time.perf_counter()
     for thread in many:
         thread.start()
     long.join()
-    seconds = time.perf_counter() - started
+    others = sum(drawing.done for drawing in came)
     running = False
     for thread in many:
         thread.join()
-    assert long.done == 10 and seconds < 3 * 10 * TICK * 3  # a third of the machine, on a busy one
+    assert long.done == 10 and others < 60  # 20 at equal shares; a busy machine's ticks are of many lengths
 
 
 def test_equal_drawings_end_in_the_order_in_which_they_came():
     """Would catch turns that make all of them late."""
     line = Line()
-    drawings = [Drawing(line, 5) for _ in range(5)]
+    drawings = [Drawing(line, 5, seconds=10.0) for _ in range(5)]
     for drawing in drawings:
         drawing.join()
     ends = [drawing.ended for drawing in drawings]
@@ -121,3 +121,12 @@ def test_a_busy_machine_is_learnt_of():
     line = Line()
     Drawing(line, 60, seconds=0.3).join()
     assert line.slowness > 1.2
+
+
+def test_a_thread_that_cannot_start_holds_up_nobody(studio, folder, monkeypatch):
+    """Would catch a line that stands still because the machine had no thread left for one drawing."""
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="no thread left"):
+        patched.setattr(threading.Thread, "start", lambda _: (_ for _ in ()).throw(RuntimeError("no thread left")))
+        next(studio.stream(lambda _: None))
+    *_, done = studio.stream(lambda _: "drawn")
+    assert done.result == "drawn"

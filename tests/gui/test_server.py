@@ -95,6 +95,16 @@ def test_one_visitor_holds_few_places(serve, studio):
     assert "10 images" in Visitor(app, "modest").status("Draw", steps=4)
 
 
+def test_stop_ends_the_way_between_two_digits(serve, studio):
+    """Would catch a Stop that waits for twenty pictures, because nothing is told between the first and the last."""
+    app = serve(studio)
+    visitor = Visitor(app, "between")
+    stop = visitor.function("Stop", 5)
+    threading.Timer(3, visitor.call, (stop, [])).start()
+    *_, (seconds, told) = visitor.press("Draw the way", pictures=20, steps=500)
+    assert "Stopped." in told["t2d-status"] and seconds < 20
+
+
 @pytest.mark.parametrize(
     "button, place, entered, told",
     [
