@@ -4,6 +4,7 @@ B images of C channels, W features, K classes.
 """
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,24 @@ def weights_sha256(folder: str | Path) -> str:
     if not paths:
         raise FileNotFoundError(f"{folder}: no safetensors to take the hash of.")
     return sha256(*paths)
+
+
+def pipeline_identity(folder: str | Path) -> dict[str, str]:
+    """Return what figures of a pipeline are true of: hashes of its weights and of its scheduler's config.
+
+    Keys of the config that say who wrote it do not count.
+
+    Raises:
+        FileNotFoundError: a folder without weights or without a scheduler.
+    """
+    folder = Path(folder)
+    config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+    kept = {name: value for name, value in config.items() if name == "_class_name" or not name.startswith("_")}
+    scheduler = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+    identity = {"model_sha256": weights_sha256(folder / "denoiser"), "scheduler_sha256": scheduler}
+    if (folder / "text_encoder").is_dir():
+        identity["text_encoder_sha256"] = weights_sha256(folder / "text_encoder")
+    return identity
 
 
 @torch.inference_mode()

@@ -33,7 +33,7 @@ from ..runtime import (
     start_missing_processes,
     use_all_cores,
 )
-from .classifier import CLASSIFIER_FOLDER, sha256, weights_sha256
+from .classifier import CLASSIFIER_FOLDER, pipeline_identity, sha256
 from .judge import Judge, Scores, cache_folder, even_labels, evenly
 from .prompts import RealStrokes, measure_prompts, prompts_to_markdown, sweep_picture
 from .report import draw_pictures, draw_sweep, summarise, sweep_table, table, write_report
@@ -144,7 +144,7 @@ def load_model(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     config, scale, interval = pipeline.config, arguments.guidance_scale, arguments.guidance_interval
     settings = {
         "model": arguments.model,
-        "model_sha256": weights_sha256(folder / "denoiser"),
+        **pipeline_identity(folder),
         "scheduler": class_name(pipeline.scheduler),
         "timestep_spacing": spacing(pipeline.scheduler),
         "steps": arguments.steps or config.default_num_inference_steps,
@@ -153,10 +153,7 @@ def load_model(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
         "seeds": arguments.seeds or [0],
     }
     if pipeline.conditioner.reads_words:
-        settings |= {
-            "prompts": "captions of training digits",
-            "text_encoder_sha256": weights_sha256(folder / "text_encoder"),
-        }
+        settings["prompts"] = "captions of training digits"
     return pipeline, settings
 
 

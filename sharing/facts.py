@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig, load_config
-from ..evaluation.classifier import weights_sha256
+from ..evaluation.classifier import pipeline_identity
 from ..pipelines.allowed import allowed_index, is_component
 from ..pipelines.component_files import weight_files
 from ..pipelines.loading import INDEX_NAME
@@ -115,7 +115,7 @@ def read_facts(folder: Path) -> Facts:
 
 
 def read_report(folder: Path) -> dict[str, Any] | None:
-    """The evaluation of a folder's weights; None if there is none, or if it was made of other weights."""
+    """Return the evaluation of a folder's pipeline; None if there is none, or of other weights or another scheduler."""
     report = _read(folder / REPORT_NAME)
     settings = report.get("settings")
     if not isinstance(settings, dict) or "model_sha256" not in settings:  # real images, or samples in a file
@@ -123,7 +123,8 @@ def read_report(folder: Path) -> dict[str, Any] | None:
     settings.setdefault("guidance_interval", [0.0, 1.0])
     check_shape(report, REPORT_SHAPE, str(folder / REPORT_NAME))
     is_whole = report["sets"] and len(settings["guidance_interval"]) == 2
-    return report if is_whole and settings["model_sha256"] == weights_sha256(folder / "denoiser") else None
+    is_same = all(settings.get(name) == value for name, value in pipeline_identity(folder).items())
+    return report if is_whole and is_same else None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 from text2digit import cli
 from text2digit.data import load_dataset
 from text2digit.evaluation import evaluate as evaluate_module
-from text2digit.evaluation.classifier import weights_sha256
+from text2digit.evaluation.classifier import pipeline_identity, weights_sha256
 from text2digit.evaluation.evaluate import SEED_STRIDE, draw
 from text2digit.evaluation.judge import even_labels, evenly
 from text2digit.evaluation.report import FIGURES, summarise, sweep_table, table
@@ -53,7 +53,7 @@ def test_a_model(evaluate, small, classifier_folder, tmp_path, capsys):
     report = read(tmp_path)
     assert report["settings"] == {
         "model": str(tmp_path / "model"),
-        "model_sha256": weights_sha256(tmp_path / "model" / "denoiser"),
+        **pipeline_identity(tmp_path / "model"),
         "scheduler": "text2digit.DDPMScheduler",
         "timestep_spacing": "trailing",
         "steps": 2,

@@ -10,7 +10,7 @@ from PIL import Image
 from text2digit import ClassConditionedDigitPipeline, DDIMScheduler
 from text2digit.config import load_config, save_config
 from text2digit.data.datasets import DIGIT_NAMES
-from text2digit.evaluation.classifier import weights_sha256
+from text2digit.evaluation.classifier import pipeline_identity
 from text2digit.sharing.tree import build_tree
 
 from ..conftest import TINY, randomize
@@ -48,8 +48,8 @@ def add_run(folder, measured=True):
     Image.new("L", (8, 8)).save(folder / "samples" / "step-000030.png")
     (folder / "checkpoint-000030").mkdir()
     (folder / "checkpoint-000030" / "state.json").write_text("{}")
-    sha256 = weights_sha256(folder / "denoiser") if measured else "0" * 64
-    settings = {"model": "mine", "model_sha256": sha256, "scheduler": "text2digit.DDIMScheduler", "steps": 10}
+    identity = {**pipeline_identity(folder), **({} if measured else {"model_sha256": "0" * 64})}
+    settings = {"model": "mine", **identity, "scheduler": "text2digit.DDIMScheduler", "steps": 10}
     entry = {"n": 2000, "mean": {"frechet_distance": 1.2345678, "accuracy": 0.875}}
     entry["spread"] = dict.fromkeys(entry["mean"])
     report = {

@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from text2digit import DigitPipeline, cli
 from text2digit.config import load_config
 from text2digit.pipelines.loading import SHIPPED_FOLDER
-from text2digit.sharing.facts import read_facts, safetensors_header
+from text2digit.sharing.facts import read_facts, read_report, safetensors_header
 from text2digit.sharing.tree import build_tree, recipe_of
 
 from .conftest import add_run, save_model
@@ -299,3 +299,15 @@ def test_the_shipped_configs_say_how_they_were_trained():
             for key in ("mixed_precision", "checkpointing_steps", "preview_steps"):
                 del config["training"][key]
         assert shipped == written
+
+
+def test_figures_of_another_scheduler_are_not_shown(tmp_path):
+    """Catches figures that were measured with one sampler and are shown for another, whose images differ."""
+    folder = add_run(save_model(tmp_path / "mine"))
+    assert read_report(folder) is not None
+    path = folder / "scheduler" / "scheduler_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**config, "_diffusers_version": "9"}), encoding="utf-8")
+    assert read_report(folder) is not None  # who wrote it does not count
+    path.write_text(json.dumps({**config, "timestep_spacing": "linspace"}), encoding="utf-8")
+    assert read_report(folder) is None
