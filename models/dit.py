@@ -10,13 +10,14 @@ import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.attention import AttentionMixin
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
-from diffusers.models.modeling_utils import ModelMixin
+from diffusers.models.modeling_utils import ModelMixin  # noqa: F401  diffusers looks for it in this module
 from torch import nn
 from torch.nn import functional as F
 
 from .attention import DigitAttention, text_condition
 from .embeddings import ConditionEmbedding, check_sizes, class_images, sincos_position_embedding
 from .linear import DigitLinear
+from .saved import StoredModelMixin
 
 
 def modulate(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
@@ -96,7 +97,7 @@ class DiTBlock(nn.Module):
         return x + gate2 * self.mlp(modulate(self.norm2(x), shift2, scale2))  # (B, L, D)
 
 
-class DigitDiT2DModel(ModelMixin, AttentionMixin, ConfigMixin):
+class DigitDiT2DModel(StoredModelMixin, AttentionMixin, ConfigMixin):
     """Transformer denoiser of small images, conditioned on a class, a text, both or neither.
 
     Args:

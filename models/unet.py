@@ -12,13 +12,14 @@ from typing import cast
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.attention import AttentionMixin
-from diffusers.models.modeling_utils import ModelMixin
+from diffusers.models.modeling_utils import ModelMixin  # noqa: F401  diffusers looks for it in this module
 from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch import nn
 from torch.nn import functional as F
 
 from .attention import DigitAttention, text_condition
 from .embeddings import ConditionEmbedding, check_sizes, class_images
+from .saved import StoredModelMixin
 
 # Constructor arguments that count something.
 COUNTS = (
@@ -99,7 +100,7 @@ class UNetBlock(nn.Module):
         return x if self.transformer is None else self.transformer(x, text, mask)
 
 
-class DigitUNet2DModel(ModelMixin, AttentionMixin, ConfigMixin):
+class DigitUNet2DModel(StoredModelMixin, AttentionMixin, ConfigMixin):
     """Convolutional denoiser of small images, conditioned on a class, a text, both or neither.
 
     Args:

@@ -1,23 +1,39 @@
-"""What a folder may name and hold, whoever made it: a list of classes, and weights that lie beside their index.
+"""What a folder may name, whoever made it: a list of classes. What each may hold is checked before it is loaded.
 
 A `model_index.json` chooses which classes are made. Those of this package are found by their names, whatever module the
 index says that they live in, so a repository that carries code files for others gives our own classes here, and none of
 its code runs.
 """
 
-import json
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
+from diffusers import SchedulerMixin
+from transformers import PreTrainedTokenizerBase
+
 from .. import schedulers
 from ..models import DigitDiT2DModel, DigitUNet2DModel
+from ..models.saved import (
+    RECORDED,
+    StoredModelMixin,
+    as_value_error,
+    check_config,
+    check_files,
+    check_model,
+    constructor_hints,
+    read_json,
+)
+from .tokenizer_files import load_tokenizer
 
 # diffusers loads a component only from a module that is imported already, which this does.
 OWN_CLASSES: dict[str, type] = {
     c.__name__: c
     for c in (DigitUNet2DModel, DigitDiT2DModel, *(getattr(schedulers, name) for name in schedulers.__all__))
 }
+DIFFUSERS_MODELS = ("AutoencoderKL", "AutoencoderTiny")
 # What reads text. None of these runs code that comes with the weights.
 TRANSFORMERS_CLASSES = (
     *("CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel", "BertModel"),
@@ -41,10 +57,12 @@ def allowed_index(index: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: a class that is not on the list, or a component whose name is no name.
     """
+    if not isinstance(index, Mapping):
+        raise ValueError(f"model_index.json: holds {index!r:.60}, expected an object with a class and its components.")
     checked = dict(index)
     for name, value in index.items():
         if name == "_class_name":
-            checked[name] = value if isinstance(value, str) else str(value[-1])
+            checked[name] = value[-1] if isinstance(value, list) and value else value
         elif is_component(value):
             if not name.isidentifier():
                 raise ValueError(f"model_index.json: got a component named {name!r}, expected a plain name.")
@@ -53,7 +71,7 @@ def allowed_index(index: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _allowed_class(name: str, module: str | None, class_name: str) -> list[str]:
-    if module == "diffusers" and (class_name.endswith("Scheduler") or class_name == "AutoencoderKL"):
+    if module == "diffusers" and (class_name.endswith("Scheduler") or class_name in DIFFUSERS_MODELS):
         return [module, class_name]
     if module == "transformers" and class_name in TRANSFORMERS_CLASSES:
         return [module, class_name]
@@ -61,24 +79,38 @@ def _allowed_class(name: str, module: str | None, class_name: str) -> list[str]:
         return [OWN_CLASSES[class_name].__module__, class_name]
     raise ValueError(
         f"model_index.json: {name} is a {module}.{class_name}, expected {', '.join(OWN_CLASSES)}, a scheduler or "
-        f"AutoencoderKL of diffusers, or of transformers one of {', '.join(TRANSFORMERS_CLASSES)}; a folder may name "
-        "no other class."
+        f"{' or '.join(DIFFUSERS_MODELS)} of diffusers, or of transformers one of {', '.join(TRANSFORMERS_CLASSES)}; a "
+        "folder may name no other class."
     )
 
 
-def check_shards(folder: Path) -> None:
-    """Refuse an index of weights that points out of its own folder, or to anything but safetensors.
+def check_component(folder: Path, module: str, class_name: str, is_loaded: bool) -> Any:
+    """Check the folder of a component before it is loaded.
 
     Args:
-        folder: of a pipeline.
+        folder: of the component, in that of its pipeline.
+        module, class_name: as `allowed_index` returns them.
+        is_loaded: whether it is loaded next, so that a model of ours checks itself.
+
+    Returns:
+        The component, if it is a scheduler or a tokenizer; None for a model, whose weights are left where they are.
 
     Raises:
-        ValueError: names the index and what it points to.
+        ValueError: names the file, and what in it is wrong.
     """
-    for path in sorted(folder.glob("*/*.index*.json")):
-        shards = json.loads(path.read_text(encoding="utf-8")).get("weight_map", {})
-        for shard in sorted(set(shards.values())):
-            if Path(shard).name != shard or "\\" in shard or not shard.endswith(".safetensors"):
-                raise ValueError(
-                    f"{path}: points to {shard!r}, expected a safetensors file beside it, where all weights lie."
-                )
+    check_files(folder, folder.parent)
+    cls: Any = getattr(import_module(module), class_name, None)
+    kinds = (torch.nn.Module, SchedulerMixin, PreTrainedTokenizerBase)
+    if not (isinstance(cls, type) and issubclass(cls, kinds)):  # a stand-in for what another library is needed for
+        raise ValueError(f"model_index.json: {folder.name} is a {module}.{class_name}, which is not installed.")
+    if issubclass(cls, torch.nn.Module):
+        return None if is_loaded and issubclass(cls, StoredModelMixin) else check_model(folder, cls)
+    if issubclass(cls, PreTrainedTokenizerBase):
+        return load_tokenizer(folder, cls)
+    path = folder / "scheduler_config.json"
+    config = read_json(path)
+    # diffusers keeps what another scheduler left in the configuration, and uses nothing of it.
+    left = {key: (object,) for key in config if not key.startswith("_")} if isinstance(config, dict) else {}
+    check_config(path, config, left | constructor_hints(cls) | RECORDED)
+    with as_value_error(path):
+        return cls.from_config(config)  # type: ignore[union-attr]

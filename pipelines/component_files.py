@@ -32,7 +32,7 @@ def weight_files(folder: Path, variant: str = "") -> list[Path]:
     """Return the safetensors that a component is loaded from, sorted; none if it has no weights.
 
     Args:
-        folder: of the component. `check_shards` has accepted its index, if it has one.
+        folder: of the component. `check_folder` has accepted its index, if it has one.
         variant: one of `VARIANTS`.
     """
     for stem in WEIGHTS_STEMS:

@@ -1,6 +1,5 @@
 """Where a pipeline's folder is: on disk, among the weights that ship with the package, or on the Hub."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -72,9 +71,3 @@ def find_token(token: str | bool | None = None) -> str | None:
             "digits and '_' of ASCII); copy it again, into HF_TOKEN or by `hf auth login`."
         )
     return found
-
-
-def pipeline_class_name(folder: Path) -> str:
-    """The class that a folder's index names; a Hub repository with code files names it as [module, class]."""
-    recorded = json.loads((folder / INDEX_NAME).read_text(encoding="utf-8"))["_class_name"]
-    return recorded if isinstance(recorded, str) else recorded[-1]

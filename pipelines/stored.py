@@ -1,13 +1,25 @@
 """`StoredPipeline`: how a pipeline is loaded, saved and shared; it stays here when the code of a pipeline travels."""
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from diffusers import DiffusionPipeline
 
-from .allowed import allowed_index, check_shards
-from .loading import HUB_ARGUMENTS, find_pipeline_folder, pipeline_class_name
+from ..models.saved import (
+    RECORDED,
+    StoredModelMixin,
+    as_value_error,
+    check_config,
+    check_file,
+    check_loaded,
+    constructor_hints,
+    read_json,
+)
+from .allowed import allowed_index, check_component, is_component
+from .loading import HUB_ARGUMENTS, INDEX_NAME, find_pipeline_folder
 
 Stored = TypeVar("Stored", bound="StoredPipeline")
 
@@ -51,22 +63,23 @@ class StoredPipeline(DiffusionPipeline):
             )
         hub_arguments = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
         folder = find_pipeline_folder(pretrained_model_name_or_path, hub_arguments)
-        check_shards(folder)
-        class_name = pipeline_class_name(folder)
-        known = {c.__name__: c for base in StoredPipeline.__subclasses__() for c in _subclasses(base)}
-        if class_name not in known:
-            raise ValueError(
-                f"{pretrained_model_name_or_path}: is a {class_name}, expected one of {', '.join(sorted(known))}."
-            )
-        recorded = known[class_name]
+        with as_value_error(folder):
+            recorded, _, loaded = check_folder(folder, given=kwargs, is_loaded=True)
         if not (issubclass(recorded, cls) or issubclass(cls, recorded) or cls._takes_any_weights):
             raise ValueError(
-                f"{pretrained_model_name_or_path}: is a {class_name}, not a {cls.__name__}; load it by "
+                f"{pretrained_model_name_or_path}: is a {recorded.__name__}, not a {cls.__name__}; load it by "
                 "DigitPipeline.from_pretrained."
             )
         # The more special of the two: what the folder names, or a subclass of it that was asked for by name.
         chosen = recorded if issubclass(recorded, cls) else cls
-        return DiffusionPipeline.from_pretrained.__func__(chosen, str(folder), **kwargs)
+        with as_value_error(folder):
+            pipeline = DiffusionPipeline.from_pretrained.__func__(chosen, str(folder), **kwargs, **loaded)
+        for name, component in pipeline.components.items():
+            # Those of ours have checked themselves.
+            is_foreign = isinstance(component, torch.nn.Module) and not isinstance(component, StoredModelMixin)
+            if is_foreign and name not in kwargs:
+                check_loaded(component, folder / name)
+        return pipeline
 
     @classmethod
     def load_config(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Any:
@@ -135,6 +148,45 @@ class StoredPipeline(DiffusionPipeline):
         super().save_pretrained(save_directory, variant=variant, **kwargs)
         if push_to_hub:
             self.push_to_hub(sharing.pop("repo_id", Path(save_directory).name), **sharing)
+
+
+def check_folder(
+    folder: Path, given: Iterable[str] = (), is_loaded: bool = False
+) -> tuple[type[StoredPipeline], dict[str, Any], dict[str, Any]]:
+    """Check a pipeline's folder, all that a loader would open, before one opens it.
+
+    Args:
+        folder: of a pipeline.
+        given: names of components that are not loaded, because they were passed.
+        is_loaded: whether the rest is loaded next, so that models of ours check themselves.
+
+    Returns:
+        The class that the folder names, its index as `allowed_index` returns it, and its scheduler and tokenizer.
+
+    Raises:
+        ValueError: names the file, and what in it is wrong.
+    """
+    path = folder / INDEX_NAME
+    check_file(path, folder)
+    index = allowed_index(read_json(path))
+    known = {c.__name__: c for base in StoredPipeline.__subclasses__() for c in _subclasses(base)}
+    name = index.get("_class_name")
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"{path}: is a {name!s:.60}, expected one of {', '.join(sorted(known))}.")
+    recorded = known[name]
+    hints = constructor_hints(recorded)
+    components = {name: value for name, value in index.items() if is_component(value)}
+    check_config(path, index, hints | dict.fromkeys(components.keys() & hints, (object,)) | RECORDED)
+    loaded = {}
+    required = [name for name, (_, default) in hints.items() if default is type]  # has none
+    for name in sorted({*components, *required}.difference(given)):
+        module, class_name = components.get(name, (None, None))
+        if class_name is not None:
+            with as_value_error(folder / name):
+                loaded[name] = check_component(folder / name, module, class_name, is_loaded)
+        elif name not in recorded._optional_components:
+            raise ValueError(f"{path}: has no {name}, expected the class of one.")
+    return recorded, index, {name: part for name, part in loaded.items() if part is not None}
 
 
 def _subclasses(base: type[StoredPipeline]) -> list[type[StoredPipeline]]:

@@ -33,6 +33,7 @@ COMPONENT_FILES = {
 STAND_INS = {
     # A pipeline names the classes of its models for type checkers only.
     f"{PACKAGE}.models": ("from diffusers import ModelMixin", "ModelMixin", "its code lies in its own folder"),
+    f"{PACKAGE}.models.saved": ("from diffusers import ModelMixin", "ModelMixin", "diffusers' own methods load"),
     # What finds, checks and uploads folders is of the package alone.
     f"{PACKAGE}.pipelines.stored": (
         "from diffusers import DiffusionPipeline",

@@ -1,17 +1,17 @@
 """What a pipeline's folder tells about itself, without a weight being read: only the headers of safetensors are."""
 
-import json
 import math
-import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig, load_config
 from ..evaluation.classifier import pipeline_identity
-from ..pipelines.allowed import allowed_index, is_component
+from ..models.saved import as_value_error, check_file, read_json, safetensors_header
+from ..pipelines.allowed import is_component
 from ..pipelines.component_files import weight_files
-from ..pipelines.loading import INDEX_NAME
+from ..pipelines.stored import check_folder
 from ..training.history import read_history
 
 CONFIG_NAME, HISTORY_NAME, SESSIONS_NAME, REPORT_NAME = (
@@ -32,8 +32,6 @@ REPORT_SHAPE = {
     "settings": {**REPORT_SETTINGS, "guidance_interval": [NUMBER]},
     "sets": {str: {"n": int, "mean": {str: NUMBER}, "spread": {str: NUMBER | None}}},
 }
-# No header of ours comes near it; a file that claims more is damaged, or made to fill the memory.
-LARGEST_HEADER = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -91,32 +89,42 @@ def read_facts(folder: Path) -> Facts:
     """Read a pipeline's folder.
 
     Raises:
-        ValueError: the index names a class that is not allowed or no denoiser, or a file cannot be read.
+        ValueError: the folder would not load, has no denoiser, or holds a file that cannot be read; names the file.
     """
-    index = allowed_index(json.loads((folder / INDEX_NAME).read_text(encoding="utf-8")))
+    with as_value_error(folder):
+        _, index, _ = check_folder(folder)
     parts = {name: value for name, value in index.items() if not name.startswith("_") and is_component(value)}
-    if "denoiser" not in parts:
-        raise ValueError(f"{folder / INDEX_NAME}: has no denoiser, so it is no pipeline of this package.")
     settings = {name: value for name, value in index.items() if not name.startswith("_") and name not in parts}
-    sessions = {"sessions": [], **_read(folder / SESSIONS_NAME)}
+    sessions = _read(folder, SESSIONS_NAME, read_json) or {"sessions": []}
     check_shape(sessions, SESSIONS_SHAPE, str(folder / SESSIONS_NAME))
-    check_shape(settings, SETTINGS_SHAPE, str(folder / INDEX_NAME))
+    check_shape(settings, SETTINGS_SHAPE, str(folder / "model_index.json"))
     components = {name: _component(folder / name, *value) for name, value in parts.items() if value[1] is not None}
     check_shape(components["denoiser"].config, DENOISER_SHAPE, str(folder / "denoiser"))
     return Facts(
         class_name=index["_class_name"],
         components=components,
         settings=settings,
-        run=load_config(folder / CONFIG_NAME) if (folder / CONFIG_NAME).is_file() else None,
-        history=read_history(folder / HISTORY_NAME),
+        run=_read(folder, CONFIG_NAME, load_config),
+        history=_read(folder, HISTORY_NAME, read_history) or [],
         sessions=sessions["sessions"],
         report=read_report(folder),
     )
 
 
+def _read(folder: Path, name: str, read: Callable[[Path], Any]) -> Any:
+    """What a file of a run holds; None if there is no such file. An error of the reading names the file."""
+    path = folder / name
+    if not path.exists():
+        return None
+    with as_value_error(path):
+        check_file(path, folder)
+        return read(path)
+
+
 def read_report(folder: Path) -> dict[str, Any] | None:
     """Return the evaluation of a folder's pipeline; None if there is none, or of other weights or another scheduler."""
-    report = _read(folder / REPORT_NAME)
+    report = _read(folder, REPORT_NAME, read_json) or {}
+    check_shape(report, {}, str(folder / REPORT_NAME))
     settings = report.get("settings")
     if not isinstance(settings, dict) or "model_sha256" not in settings:  # real images, or samples in a file
         return None
@@ -125,16 +133,6 @@ def read_report(folder: Path) -> dict[str, Any] | None:
     is_whole = report["sets"] and len(settings["guidance_interval"]) == 2
     is_same = all(settings.get(name) == value for name, value in pipeline_identity(folder).items())
     return report if is_whole and is_same else None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Return the object of a JSON file; an empty one if there is no file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: expected JSON ({error}); write it again, or remove it.") from error
-    check_shape(content, {}, str(path))
-    return content
 
 
 def check_shape(value: Any, shape: Any, where: str) -> None:
@@ -158,7 +156,7 @@ def check_shape(value: Any, shape: Any, where: str) -> None:
 
 def _component(folder: Path, module: str, class_name: str) -> Component:
     configs = [path for path in (folder / "config.json", folder / "scheduler_config.json") if path.is_file()]
-    config = json.loads(configs[0].read_text(encoding="utf-8")) if configs else {}
+    config = read_json(configs[0]) if configs else {}
     weights = weight_files(folder)
     tensors = [tensor for path in weights for tensor in safetensors_header(path).values()]
     return Component(
@@ -169,21 +167,3 @@ def _component(folder: Path, module: str, class_name: str) -> Component:
         size=sum(path.stat().st_size for path in weights),
         dtypes=tuple(sorted({tensor["dtype"] for tensor in tensors})),
     )
-
-
-def safetensors_header(path: Path) -> dict[str, dict[str, Any]]:
-    """Dtype and shape of each tensor in a file.
-
-    Raises:
-        ValueError: it is no safetensors file.
-    """
-    with path.open("rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 2 <= length <= LARGEST_HEADER:
-            raise ValueError(f"{path}: is no safetensors file; its header would have {length:,} bytes.")
-        try:
-            header = json.loads(file.read(length))
-        except ValueError as error:
-            raise ValueError(f"{path}: is no safetensors file; its header is unreadable ({error}).") from error
-    return {name: tensor for name, tensor in header.items() if name != "__metadata__"}

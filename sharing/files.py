@@ -9,9 +9,10 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ..config import RunConfig, config_from_dict, config_to_dict, load_config, save_config
-from ..pipelines.allowed import allowed_index, check_shards, is_component
+from ..pipelines.allowed import is_component
 from ..pipelines.component_files import component_files
 from ..pipelines.loading import INDEX_NAME
+from ..pipelines.stored import check_folder
 from .facts import CONFIG_NAME, HISTORY_NAME, REPORT_NAME, SESSIONS_NAME, read_report
 from .text import printable
 
@@ -63,8 +64,7 @@ def pipeline_files(source: Path) -> PipelineFiles:
     Raises:
         ValueError: a class that may not be shared, or one of the files is a link or no regular file.
     """
-    index = allowed_index(json.loads((source / INDEX_NAME).read_text(encoding="utf-8")))
-    check_shards(source)
+    _, index, _ = check_folder(source)
     paths = [source / INDEX_NAME, *(source / name for name in RUN_FILES)]
     for name, (_, class_name) in components_of(index).items():
         paths += component_files(source / name, class_name)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from text2digit.evaluation.report import FIGURES, when_guided
+from text2digit.models.saved import as_value_error
 from text2digit.pipelines.loading import find_pipeline_folder
 from text2digit.sharing.facts import Component, Facts, read_facts
 from text2digit.sharing.text import printable
@@ -95,9 +96,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         folder = find_pipeline_folder(arguments.model, {"revision": arguments.revision})
-        print(describe(arguments.model, read_facts(folder)))
+        with as_value_error(folder):
+            print(describe(arguments.model, read_facts(folder)))
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     return 0
 

@@ -7,7 +7,6 @@ from typing import Any, cast
 import torch
 
 from ..models.text import TextDenoiser
-from ..pipelines.allowed import check_shards
 from ..pipelines.loading import find_pipeline_folder
 from .run import TrainedModel
 
@@ -37,7 +36,6 @@ def start_from(model: TrainedModel, name_or_path: str, read_only: bool = False) 
     """
     denoiser = model.denoiser if isinstance(model, TextDenoiser) else model
     pipeline = find_pipeline_folder(name_or_path, {"local_files_only": read_only})
-    check_shards(pipeline)
     folder = str(pipeline / "denoiser")
     try:
         recorded = denoiser.load_config(folder)["_class_name"]

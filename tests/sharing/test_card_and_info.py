@@ -11,8 +11,9 @@ from huggingface_hub import ModelCard
 
 from text2digit import DigitPipeline, cli
 from text2digit.config import load_config
+from text2digit.models.saved import safetensors_header
 from text2digit.pipelines.loading import SHIPPED_FOLDER
-from text2digit.sharing.facts import read_facts, read_report, safetensors_header
+from text2digit.sharing.facts import read_facts, read_report
 from text2digit.sharing.tree import build_tree, recipe_of
 
 from .conftest import add_run, save_model
@@ -248,15 +249,19 @@ def test_info_of_what_ships(capsys):
 
 
 def test_info_reads_headers_alone(tmp_path):
-    """Weights that are cut off after their header are enough."""
+    """What stands after the header of the weights does not matter; but a file that is cut off there is refused."""
     source = save_model(tmp_path / "mine")
     path = source / "denoiser" / "diffusion_pytorch_model.safetensors"
     whole = read_facts(source).denoiser.parameters
     content = path.read_bytes()
-    path.write_bytes(content[: 8 + int.from_bytes(content[:8], "little")])
+    end = 8 + int.from_bytes(content[:8], "little")
+    path.write_bytes(content[:end] + b"\xff" * (len(content) - end))
     started = time.perf_counter()
     assert read_facts(source).denoiser.parameters == whole > 0
     assert time.perf_counter() - started < 1
+    path.write_bytes(content[:end])
+    with pytest.raises(ValueError, match=r"diffusion_pytorch_model.safetensors: .* its tensors have"):
+        read_facts(source)
 
 
 def test_info_shows_control_characters_as_escapes(model, tmp_path, capsys):
