@@ -285,6 +285,15 @@ def _weights(folder: Path, base: str) -> Iterator[tuple[Path, dict[str, dict[str
     yield from wholes
 
 
+def ask_for_safetensors(arguments: dict[str, Any]) -> None:
+    """Set `use_safetensors` among the arguments of a `from_pretrained`; refuse another value than True."""
+    if arguments.setdefault("use_safetensors", True) is not True:
+        raise ValueError(
+            f"use_safetensors: got {arguments['use_safetensors']}, expected True or nothing: the alternative is a "
+            "pickle, which can run code."
+        )
+
+
 def check_loaded(model: torch.nn.Module, where: str | Path) -> None:
     """Refuse weights that are not finite, or that no file gave a value."""
     for name, weight in model.state_dict().items():
@@ -306,11 +315,7 @@ class StoredModelMixin(ModelMixin):
         Raises:
             ValueError: a request for pickles, or a damaged folder; the message names the file.
         """
-        if kwargs.setdefault("use_safetensors", True) is not True:
-            raise ValueError(
-                f"use_safetensors: got {kwargs['use_safetensors']}, expected True or nothing: the alternative is a "
-                "pickle, which can run code."
-            )
+        ask_for_safetensors(kwargs)
         folder = Path(pretrained_model_name_or_path, kwargs.get("subfolder") or "")
         if folder.is_dir():
             check_files(folder, folder.parent if (folder.parent / "model_index.json").is_file() else folder)

@@ -1,5 +1,6 @@
 """Where a pipeline's folder is: on disk, among the weights that ship with the package, or on the Hub."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,9 @@ def find_pipeline_folder(name_or_path: str | Path, hub_arguments: dict[str, Any]
         FileNotFoundError: no such folder, and the Hub does not give it.
     """
     folder = Path(name_or_path)
-    if (folder / INDEX_NAME).is_file():
+    if os.path.isfile(folder / INDEX_NAME):  # pathlib's raises for a name that is too long
         return folder
-    if folder.is_dir():
+    if os.path.isdir(folder):
         raise ValueError(
             f"{name_or_path}: the folder holds no {INDEX_NAME}, so it is no saved pipeline; pass the folder that "
             "save_pretrained or a training run wrote."

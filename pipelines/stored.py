@@ -12,6 +12,7 @@ from ..models.saved import (
     RECORDED,
     StoredModelMixin,
     as_value_error,
+    ask_for_safetensors,
     check_config,
     check_file,
     check_loaded,
@@ -56,11 +57,7 @@ class StoredPipeline(DiffusionPipeline):
                 f"custom_pipeline: got {kwargs['custom_pipeline']!r}, but DigitPipeline runs no code of a repository; "
                 "leave it out, or load by diffusers.DiffusionPipeline."
             )
-        if kwargs.setdefault("use_safetensors", True) is not True:
-            raise ValueError(
-                f"use_safetensors: got {kwargs['use_safetensors']}, expected True or nothing: the alternative is a "
-                "pickle, which can run code."
-            )
+        ask_for_safetensors(kwargs)
         hub_arguments = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
         folder = find_pipeline_folder(pretrained_model_name_or_path, hub_arguments)
         with as_value_error(folder):

@@ -391,6 +391,12 @@ def test_a_link_that_leaves_the_folder_is_refused(saved, tmp_path):
     refused(saved, "config.json: is a link to")
 
 
+@pytest.mark.parametrize("name", ["x" * 5_000, "a\0b", ""])
+def test_what_can_be_no_name_is_told(name):
+    with pytest.raises(ValueError, match=r"no such folder and no such shipped weights|holds no model_index"):
+        DigitPipeline.from_pretrained(name)
+
+
 def test_a_link_in_a_circle_is_told(saved):
     (saved / SCHEDULER).unlink()
     (saved / SCHEDULER).symlink_to(saved / SCHEDULER)
