@@ -4,7 +4,7 @@ Dimension letters: B batch, C channels, H W height and width, L tokens (patches)
 """
 
 import math
-from typing import cast
+from typing import Any, cast
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -142,7 +142,7 @@ class DigitDiT2DModel(StoredModelMixin, AttentionMixin, ConfigMixin):
         mlp_ratio: float = 4.0,
         conv_kernel_size: int | None = None,
         dropout: float = 0.0,
-        pipeline_defaults: dict | None = None,
+        pipeline_defaults: dict[str, Any] | None = None,
     ):
         super().__init__()
         check_sizes(

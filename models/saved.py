@@ -20,6 +20,7 @@ from diffusers.models.modeling_utils import ModelMixin, no_init_weights
 LARGEST_FILES = {r"tokenizer\.json|vocab\.json|\.txt|\.model|\.index.*\.json": 20_000_000, r"\.jsonl": 200_000_000}
 LARGEST_FILES |= {r"\.json|\.yaml|\.jinja": 4_000_000, r"\.safetensors": 2**50}
 LARGEST_HEADER = 10_000_000
+VARIANTS = ("", ".fp16", ".bf16")  # of weights; any other is checked when it is asked for
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack", ".h5")
 # Files that a loader follows to other weights, other code or other vocabularies when it finds them.
 FOLLOWED = re.compile(r"adapter_.*|tekken\.json|tiktoken.*|tokenizer\.model.*|.*\.gguf|additional_chat_templates")
@@ -78,7 +79,7 @@ def check_file(path: Path, root: Path) -> None:
     if not any(real.is_relative_to(place) for place in homes):
         raise ValueError(f"{path}: is a link to {real}, expected a file inside {root}; copy the file there.")
     if not real.is_file():
-        raise ValueError(f"{path}: is no regular file, expected one; save the model again.")
+        raise ValueError(f"{path}: expected a regular file; save the model again.")
     largest = next(size for ending, size in LARGEST_FILES.items() if re.search(f"({ending})$", path.name.lower()))
     if real.stat().st_size > largest:
         raise ValueError(f"{path}: has {real.stat().st_size:,} bytes, expected at most {largest:,}.")
@@ -117,7 +118,7 @@ def check_values(path: Path, value: Any, key: str = "", longest: int = LONGEST_T
     elif isinstance(value, int | float):
         largest = next(number for part, number in LARGEST_NUMBERS.items() if part in key)
         if not abs(value) <= largest:
-            raise ValueError(f"{path}: {key} is {value!r:.40}, expected at most {largest:,} and at least {-largest:,}.")
+            raise ValueError(f"{path}: {key}: got {value!r:.40}, expected {-largest:,} to {largest:,}.")
 
 
 def check_config(path: Path, config: Any, known: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
@@ -142,7 +143,7 @@ def check_config(path: Path, config: Any, known: Mapping[str, tuple[Any, ...]]) 
             raise ValueError(f"{path}: has a key {key!r:.60}, expected some of {', '.join(sorted(known))}; remove it.")
         if not any(fits(value, hint) for hint in known[key]):
             expected = " or ".join(getattr(hint, "__name__", str(hint)) for hint in known[key])
-            raise ValueError(f"{path}: {key} is {value!r:.60}, expected {expected}.")
+            raise ValueError(f"{path}: {key}: got {value!r:.60}, expected {expected}.")
     return config
 
 
@@ -202,12 +203,13 @@ def safetensors_header(path: Path) -> dict[str, dict[str, Any]]:
     return header
 
 
-def check_model(folder: Path, cls: Any) -> None:
+def check_model(folder: Path, cls: Any, variant: str | None = None) -> None:
     """Check the configuration and all weights of a model, without allocating one of them.
 
     Args:
         folder: of the model, whose files `check_files` let pass.
         cls: a class of diffusers' or transformers' models.
+        variant: that is loaded next, if it is another one than `VARIANTS`.
 
     Raises:
         ValueError: names the file, and the keys or weights in it that are wrong.
@@ -232,7 +234,7 @@ def check_model(folder: Path, cls: Any) -> None:
     prefix = f"^(text_model|{cls.base_model_prefix})[.]" if of_transformers else "^$"
     unread = "|".join(["position_ids$", *(cls._keys_to_ignore_on_load_unexpected or ())]) if of_transformers else "^$"
     expected = {re.sub(prefix, "", name): tensor for name, tensor in skeleton.state_dict(keep_vars=True).items()}
-    for file, header in _weights(folder, "model" if of_transformers else "diffusion_pytorch_model"):
+    for file, header in _weights(folder, "model" if of_transformers else "diffusion_pytorch_model", variant):
         found = {re.sub(prefix, "", name): tensor for name, tensor in header.items() if not re.search(unread, name)}
         if faults := _faults(found, expected):
             more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
@@ -255,9 +257,8 @@ def _faults(found: dict[str, dict[str, Any]], expected: dict[str, torch.Tensor])
     return faults
 
 
-def _weights(folder: Path, base: str) -> Iterator[tuple[Path, dict[str, dict[str, Any]]]]:
-    """Each file, or index of shards, that holds a model's weights, with the tensors in it."""
-    shards: set[str] = set()
+def _weights(folder: Path, base: str, variant: str | None) -> Iterator[tuple[Path, dict[str, dict[str, Any]]]]:
+    """Each file, or index of shards, that a model is loaded from, with the tensors in it."""
     wholes = []
     for path in sorted(folder.glob(f"{base}.safetensors.index*.json")):
         index = check_config(path, read_json(path), {"metadata": (object, dict), "weight_map": (dict,)})
@@ -272,9 +273,8 @@ def _weights(folder: Path, base: str) -> Iterator[tuple[Path, dict[str, dict[str
         wholes.append((path, {k: v for name in names for k, v in safetensors_header(folder / name).items()}))
         if index["weight_map"].keys() != wholes[-1][1].keys():
             raise ValueError(f"{path}: names other weights than its files hold; save the model again.")
-        shards |= names
-    for path in sorted(folder.glob(f"{base}*.safetensors")):
-        if path.name not in shards and not re.search(r"-\d{5}-of-\d{5}", path.name):
+    for ending in dict.fromkeys((*VARIANTS, f".{variant}")):
+        if (path := folder / f"{base}{ending}.safetensors").exists():
             wholes.append((path, safetensors_header(path)))
     if not wholes:
         pickles = [path.name for path in sorted(folder.iterdir()) if path.suffix.lower() in PICKLES]
@@ -319,7 +319,7 @@ class StoredModelMixin(ModelMixin):
         folder = Path(pretrained_model_name_or_path, kwargs.get("subfolder") or "")
         if folder.is_dir():
             check_files(folder, folder.parent if (folder.parent / "model_index.json").is_file() else folder)
-            check_model(folder, cls)
+            check_model(folder, cls, kwargs.get("variant"))
         loaded = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         check_loaded(loaded[0] if isinstance(loaded, tuple) else loaded, pretrained_model_name_or_path)
         return loaded

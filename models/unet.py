@@ -7,7 +7,7 @@ quarter and loses nothing, because pixel_unshuffle only moves pixels into channe
 Dimension letters: B batch, C channels, H W height and width, L = H * W tokens, D width of the condition.
 """
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -146,7 +146,7 @@ class DigitUNet2DModel(StoredModelMixin, AttentionMixin, ConfigMixin):
         attention_head_dim: int = 32,
         norm_num_groups: int = 8,
         dropout: float = 0.0,
-        pipeline_defaults: dict | None = None,
+        pipeline_defaults: dict[str, Any] | None = None,
     ):
         super().__init__()
         self._check_arguments()

@@ -84,13 +84,14 @@ def _allowed_class(name: str, module: str | None, class_name: str) -> list[str]:
     )
 
 
-def check_component(folder: Path, module: str, class_name: str, is_loaded: bool) -> Any:
+def check_component(folder: Path, module: str, class_name: str, is_loaded: bool, variant: str | None = None) -> Any:
     """Check the folder of a component before it is loaded.
 
     Args:
         folder: of the component, in that of its pipeline.
         module, class_name: as `allowed_index` returns them.
         is_loaded: whether it is loaded next, so that a model of ours checks itself.
+        variant: of the weights that are loaded.
 
     Returns:
         The component, if it is a scheduler or a tokenizer; None for a model, whose weights are left where they are.
@@ -104,7 +105,7 @@ def check_component(folder: Path, module: str, class_name: str, is_loaded: bool)
     if not (isinstance(cls, type) and issubclass(cls, kinds)):  # a stand-in for what another library is needed for
         raise ValueError(f"model_index.json: {folder.name} is a {module}.{class_name}, which is not installed.")
     if issubclass(cls, torch.nn.Module):
-        return None if is_loaded and issubclass(cls, StoredModelMixin) else check_model(folder, cls)
+        return None if is_loaded and issubclass(cls, StoredModelMixin) else check_model(folder, cls, variant)
     if issubclass(cls, PreTrainedTokenizerBase):
         return load_tokenizer(folder, cls)
     path = folder / "scheduler_config.json"

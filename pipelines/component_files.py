@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
-# Names of weights by diffusers and by transformers, and the variants that `variant=` may name.
+from ..models.saved import VARIANTS
+
+# Names of weights by diffusers and by transformers.
 WEIGHTS_STEMS = ("diffusion_pytorch_model", "model")
-VARIANTS = ("", ".fp16", ".bf16")
 TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "vocab.txt", "merges.txt"),

@@ -125,6 +125,23 @@ class ClassConditioner:
         return list(ids)
 
 
+def names_by_id(id2label: Any) -> dict[int, str]:
+    """Return the names of classes by whole numbers; JSON turns those into texts.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        names = {int(i): name for i, name in id2label.items()}
+    except (AttributeError, TypeError, ValueError):
+        names = {-1: None}
+    if not all(i >= 0 and isinstance(name, str) for i, name in names.items()):
+        raise ValueError(
+            f"id2label: got {id2label!r:.60}, expected names by the ids of classes, such as {{0: 'zero'}}."
+        )
+    return names
+
+
 def id_of(name: str, ids: dict[str, int]) -> int:
     """Return the class of a name.
 

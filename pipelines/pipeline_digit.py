@@ -12,7 +12,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from ..models import DigitDiT2DModel, DigitUNet2DModel
 from .call import Call
 from .codec import LatentCodec, PixelCodec, image_processor
-from .conditioners import Conditioner, Conditions, id_of
+from .conditioners import Conditioner, Conditions, id_of, names_by_id
 from .options import OUTPUT_TYPES, TENSOR_INPUTS, Generators, GuidanceOptions, SamplingOptions, whole_number
 from .stored import StoredPipeline
 
@@ -61,8 +61,8 @@ class DigitPipeline(StoredPipeline):
         for name, general in PIPELINE_DEFAULTS.items():
             known = given.get(name) if given.get(name) is not None else saved.get(name)
             defaults[name] = general if known is None else known
-        if defaults["id2label"] is not None:  # JSON turns integer keys into strings
-            defaults["id2label"] = {int(i): name for i, name in defaults["id2label"].items()}
+        if defaults["id2label"] is not None:
+            defaults["id2label"] = names_by_id(defaults["id2label"])
         self.register_to_config(**{name: defaults[name] for name in given})
         self.denoiser.register_to_config(pipeline_defaults=defaults)
 

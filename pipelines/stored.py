@@ -1,7 +1,7 @@
 """`StoredPipeline`: how a pipeline is loaded, saved and shared; it stays here when the code of a pipeline travels."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -148,13 +148,13 @@ class StoredPipeline(DiffusionPipeline):
 
 
 def check_folder(
-    folder: Path, given: Iterable[str] = (), is_loaded: bool = False
+    folder: Path, given: Mapping[str, Any] | None = None, is_loaded: bool = False
 ) -> tuple[type[StoredPipeline], dict[str, Any], dict[str, Any]]:
     """Check a pipeline's folder, all that a loader would open, before one opens it.
 
     Args:
         folder: of a pipeline.
-        given: names of components that are not loaded, because they were passed.
+        given: arguments of `from_pretrained`: components that are not loaded, because they are passed, and `variant`.
         is_loaded: whether the rest is loaded next, so that models of ours check themselves.
 
     Returns:
@@ -163,7 +163,7 @@ def check_folder(
     Raises:
         ValueError: names the file, and what in it is wrong.
     """
-    path = folder / INDEX_NAME
+    path, given = folder / INDEX_NAME, given or {}
     check_file(path, folder)
     index = allowed_index(read_json(path))
     known = {c.__name__: c for base in StoredPipeline.__subclasses__() for c in _subclasses(base)}
@@ -180,7 +180,7 @@ def check_folder(
         module, class_name = components.get(name, (None, None))
         if class_name is not None:
             with as_value_error(folder / name):
-                loaded[name] = check_component(folder / name, module, class_name, is_loaded)
+                loaded[name] = check_component(folder / name, module, class_name, is_loaded, given.get("variant"))
         elif name not in recorded._optional_components:
             raise ValueError(f"{path}: has no {name}, expected the class of one.")
     return recorded, index, {name: part for name, part in loaded.items() if part is not None}

@@ -95,7 +95,7 @@ def read_facts(folder: Path) -> Facts:
         _, index, _ = check_folder(folder)
     parts = {name: value for name, value in index.items() if not name.startswith("_") and is_component(value)}
     settings = {name: value for name, value in index.items() if not name.startswith("_") and name not in parts}
-    sessions = _read(folder, SESSIONS_NAME, read_json) or {"sessions": []}
+    sessions = _read(folder, SESSIONS_NAME, read_json, {"sessions": []})
     check_shape(sessions, SESSIONS_SHAPE, str(folder / SESSIONS_NAME))
     check_shape(settings, SETTINGS_SHAPE, str(folder / "model_index.json"))
     components = {name: _component(folder / name, *value) for name, value in parts.items() if value[1] is not None}
@@ -105,17 +105,17 @@ def read_facts(folder: Path) -> Facts:
         components=components,
         settings=settings,
         run=_read(folder, CONFIG_NAME, load_config),
-        history=_read(folder, HISTORY_NAME, read_history) or [],
+        history=_read(folder, HISTORY_NAME, read_history, []),
         sessions=sessions["sessions"],
         report=read_report(folder),
     )
 
 
-def _read(folder: Path, name: str, read: Callable[[Path], Any]) -> Any:
-    """What a file of a run holds; None if there is no such file. An error of the reading names the file."""
+def _read(folder: Path, name: str, read: Callable[[Path], Any], missing: Any = None) -> Any:
+    """What a file of a run holds, or `missing` if there is no such file. An error of the reading names the file."""
     path = folder / name
     if not path.exists():
-        return None
+        return missing
     with as_value_error(path):
         check_file(path, folder)
         return read(path)
@@ -123,7 +123,7 @@ def _read(folder: Path, name: str, read: Callable[[Path], Any]) -> Any:
 
 def read_report(folder: Path) -> dict[str, Any] | None:
     """Return the evaluation of a folder's pipeline; None if there is none, or of other weights or another scheduler."""
-    report = _read(folder, REPORT_NAME, read_json) or {}
+    report = _read(folder, REPORT_NAME, read_json, {})
     check_shape(report, {}, str(folder / REPORT_NAME))
     settings = report.get("settings")
     if not isinstance(settings, dict) or "model_sha256" not in settings:  # real images, or samples in a file

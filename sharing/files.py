@@ -9,7 +9,8 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ..config import RunConfig, config_from_dict, config_to_dict, load_config, save_config
-from ..pipelines.allowed import is_component
+from ..models.saved import read_json
+from ..pipelines.allowed import allowed_index, is_component
 from ..pipelines.component_files import component_files
 from ..pipelines.loading import INDEX_NAME
 from ..pipelines.stored import check_folder
@@ -64,7 +65,13 @@ def pipeline_files(source: Path) -> PipelineFiles:
     Raises:
         ValueError: a class that may not be shared, or one of the files is a link or no regular file.
     """
-    _, index, _ = check_folder(source)
+    _check_own(source, source / INDEX_NAME, is_folder=False, is_wanted=True)
+    index = allowed_index(read_json(source / INDEX_NAME))
+    for name in (*components_of(index), REPORT_FOLDER, GRID_FOLDER):
+        for path in (source / name, *(source / name).glob("*")):
+            if path.is_symlink() or path.exists():
+                _check_own(source, path, is_folder=path.name == name, is_wanted=False)
+    check_folder(source)
     paths = [source / INDEX_NAME, *(source / name for name in RUN_FILES)]
     for name, (_, class_name) in components_of(index).items():
         paths += component_files(source / name, class_name)

@@ -330,7 +330,7 @@ def test_a_table_beside_the_weights_is_bounded(tmp_path):
     """The places of a DiT's patches are computed from its config, and no weight tells how many there are."""
     TINY["DiT"](class_channels=None, patch_size=4).save_pretrained(tmp_path)
     change(tmp_path / "config.json", sample_size=4_096 * 4)
-    with pytest.raises(ValueError, match="sample_size is 16384, expected at most 4,096"):
+    with pytest.raises(ValueError, match="sample_size: got 16384, expected -4,096 to 4,096"):
         type(TINY["DiT"]()).from_pretrained(tmp_path)
     model = TINY["DiT"](class_channels=None, patch_size=1, num_attention_heads=8, attention_head_dim=32)
     model.save_pretrained(tmp_path)
@@ -373,7 +373,7 @@ def test_a_fifo_is_refused_and_not_waited_for(saved):
     for name in (SCHEDULER, "denoiser/" + WEIGHTS, "denoiser/config.json"):
         (saved / name).rename(saved / "kept")
         os.mkfifo(saved / name)
-        refused(saved, f"{Path(name).name}: is no regular file")
+        refused(saved, f"{Path(name).name}: expected a regular file")
         (saved / name).unlink()
         (saved / "kept").rename(saved / name)
 
@@ -407,7 +407,7 @@ def test_a_link_in_a_circle_is_told(saved):
 def test_a_folder_in_place_of_a_file_is_told(saved, name):
     (saved / "denoiser" / name).unlink()
     (saved / "denoiser" / name).mkdir()
-    refused(saved, f"{name}: is no regular file")
+    refused(saved, f"{name}: expected a regular file")
 
 
 @pytest.mark.parametrize("pickle", ["pytorch_model.bin", "PYTORCH_MODEL.BIN", "model.ckpt", "pytorch_model.pt"])
@@ -450,16 +450,15 @@ def test_keys_that_nobody_allowed_are_refused(saved_text, name, changes):
 
 
 TYPES = [
-    (INDEX, {"id2label": ["zero"]}, "id2label is .*, expected dict"),
-    (INDEX, {"default_guidance_interval": None}, "default_guidance_interval is None"),
-    (INDEX, {"default_guidance_interval": [None, 1]}, "default_guidance_interval is"),
+    (INDEX, {"id2label": ["zero"]}, "id2label: got .*, expected dict"),
+    (INDEX, {"default_guidance_interval": [None, 1]}, "default_guidance_interval: got"),
     (INDEX, {"_class_name": None}, "model_index.json: is a None, expected one of ClassConditioned"),
     (INDEX, {"denoiser": [None, None]}, "model_index.json: has no denoiser"),
     (INDEX, {"scheduler": ...}, "model_index.json: has no scheduler"),
-    ("denoiser/config.json", {"dropout": float("nan")}, "denoiser/config.json: dropout is nan, expected at most"),
-    ("denoiser/config.json", {"dropout": True}, "dropout is True, expected float"),
-    ("denoiser/config.json", {"_class_name": "DigitDiT2DModel"}, "_class_name is 'DigitDiT2DModel'"),
-    (SCHEDULER, {"beta_start": "small"}, "beta_start is 'small', expected float"),
+    ("denoiser/config.json", {"dropout": float("nan")}, "denoiser/config.json: dropout: got nan, expected -"),
+    ("denoiser/config.json", {"dropout": True}, "dropout: got True, expected float"),
+    ("denoiser/config.json", {"_class_name": "DigitDiT2DModel"}, "_class_name: got 'DigitDiT2DModel'"),
+    (SCHEDULER, {"beta_start": "small"}, "beta_start: got 'small', expected float"),
 ]
 
 
