@@ -16,7 +16,7 @@ from ..data.datasets import DIGIT_NAMES
 from ..data.prompts import read_prompt
 from ..evaluation.classifier import DigitClassifier, load_classifier
 from ..pipelines import DigitPipeline
-from ..pipelines.foreign import known_spacings
+from ..pipelines.foreign import known_spacings, scheduler_from_config
 from ..pipelines.loading import shipped_names
 from ..pipelines.samplers import SCHEDULERS, make_scheduler
 from ..schedulers.noise import NoisePath
@@ -191,13 +191,11 @@ class Studio:
             ValueError: a scheduler that does not fit the model.
         """
         source = self.pipeline(settings.model)
-        name = self.own_scheduler(settings.model) if settings.scheduler == OWN else settings.scheduler
         changes = {} if settings.spacing == OWN else {"timestep_spacing": settings.spacing}
-        if settings.scheduler == OWN:
-            scheduler = type(source.scheduler).from_config(source.scheduler.config, **changes)
-        else:
-            scheduler = make_scheduler(name, source.scheduler.config)
-            scheduler = type(scheduler).from_config(scheduler.config, **changes)
+        scheduler = source.scheduler
+        if settings.scheduler != OWN:
+            scheduler = make_scheduler(settings.scheduler, scheduler.config)
+        scheduler = scheduler_from_config(type(scheduler), scheduler.config, **changes)
         # Not by from_pipe, which casts the weights that everyone shares.
         make = kind or type(source)
         known = inspect.signature(make.__init__).parameters

@@ -147,7 +147,17 @@ def foreign_scheduler(scheduler_class: Any, config: Mapping[str, Any]) -> Any:
         if config["prediction_type"] == "v_prediction":
             raise ValueError("scheduler: got 'dpm++' for v_prediction on a flow, which it misreads; use unipc.")
         changes = {"use_flow_sigmas": True, "beta_schedule": "linear"}  # it knows no schedule named flow
-    return scheduler_class.from_config(config, **changes)
+    return scheduler_from_config(scheduler_class, config, **changes)
+
+
+def scheduler_from_config(scheduler_class: Any, config: Mapping[str, Any], **changes: Any) -> Any:
+    """Return `scheduler_class.from_config`, without a warning of keys that only another class knows; they stay."""
+    known, defaults = inspect.signature(scheduler_class.__init__).parameters, config.get("_use_default_values", ())
+    own = {key: value for key, value in config.items() if key in known or key.startswith("_")}
+    others = {key: config[key] for key in config.keys() - own.keys() - set(defaults)}
+    scheduler = scheduler_class.from_config(own, **changes)
+    scheduler.register_to_config(**others)
+    return scheduler
 
 
 def known_spacings(scheduler: Any) -> tuple[str, ...]:

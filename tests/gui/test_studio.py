@@ -1,5 +1,6 @@
 """The app's one way to draw: whose scheduler it is, whose turn it is, and what stops."""
 
+import logging
 import threading
 import time
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from text2digit.gui.studio import OWN, Done, Forwards, Settings, Step, Studio
+from text2digit.schedulers import DDIMScheduler
 
 BOTH = ("latents", "model_output")
 
@@ -63,6 +65,27 @@ def test_only_schedulers_that_fit_are_offered(studio, folder):
     assert "flow-euler" not in studio.schedulers(folder) and {"ddim", "ddpm", "dpm++", "unipc"} < set(
         studio.schedulers(folder)
     )
+
+
+def test_schedulers_of_a_flow_are_made_in_silence(pipeline, tmp_path):
+    """Would catch a console flooded with keys that diffusers' class does not know, before the page's address."""
+    flow = {"beta_schedule": "flow", "prediction_type": "flow_prediction", "timestep_spacing": "trailing"}
+    pipeline.register_modules(scheduler=DDIMScheduler(**flow))
+    pipeline.save_pretrained(tmp_path / "flow")
+    told = []
+    listener = logging.Handler()
+    listener.emit = told.append
+    logging.getLogger("diffusers").addHandler(listener)
+    try:
+        studio = Studio(str(tmp_path / "flow"), others=())
+        known = studio.schedulers(studio.model)
+        assert "flow-euler" in known
+        for name in (OWN, *known):
+            studio.prepare(Settings(studio.model, 2, 1.0, name))
+            studio.spacings(studio.model, name)
+    finally:
+        logging.getLogger("diffusers").removeHandler(listener)
+    assert [record.getMessage() for record in told] == []
 
 
 def test_streaming_is_the_pipeline_s_own_call(studio, folder):
