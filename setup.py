@@ -14,6 +14,7 @@ TEST = [
     *("pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "num2words>=0.5.13", "torchmetrics>=1.4"),
     *("setuptools>=77", "wheel"),
     *(*GUI, "playwright>=1.50"),  # its browser is the system's chromium; without one those tests skip
+    "axe-playwright-python>=0.1.8",  # brings axe-core, which finds what is hard to see or to reach on the page
 ]
 LINT = ["ruff>=0.9", "mypy>=1.13", "types-PyYAML"]
 
