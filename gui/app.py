@@ -1,5 +1,6 @@
 """The page: its tabs in each language, its look, and how it is served."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,13 +52,16 @@ def make_app(studio: Studio, language: str = "en", any_folder: bool = True) -> g
     return app
 
 
-def launch_options(hosts: Sequence[str] = ()) -> dict[str, Any]:
+def launch_options(hosts: Sequence[str] = (), language: str | None = None) -> dict[str, Any]:
     """Arguments of `launch` that make the page look and stay at home: no share link, no fonts or scripts of others.
 
     Args:
         hosts: names that visitors reach the app by, besides localhost. A Space's own name is added.
+        language: of the first page, for every visitor; None is English, and a Korean browser goes on to /ko.
     """
     hosts = [*hosts, *filter(None, os.environ.get("SPACE_HOST", "").split(","))]
+    pages = json.dumps({"all": list(LANGUAGES), "first": language or "en", "fixed": language is not None})
+    style, script = ((ASSETS / name).read_text(encoding="utf-8") for name in ("frame.css", "page.js"))
     theme = gr.themes.Soft(
         primary_hue="blue", secondary_hue="blue", neutral_hue="slate", font=FONTS, font_mono=MONO_FONTS
     ).set(
@@ -75,14 +79,26 @@ def launch_options(hosts: Sequence[str] = ()) -> dict[str, Any]:
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_dark="*primary_600",
         button_primary_background_fill_hover="*primary_700",
-        button_primary_background_fill_hover_dark="*primary_500",
+        button_primary_background_fill_hover_dark="*primary_700",
+        button_secondary_background_fill_hover_dark="*neutral_600",
+        # So are the theme's boxes and fields, below 3 to 1, and white on its blue.
+        checkbox_border_color="*neutral_500",
+        checkbox_border_color_dark="*neutral_200",
+        checkbox_border_color_hover="*neutral_500",
+        checkbox_border_color_hover_dark="*neutral_200",
+        checkbox_label_background_fill_selected="*primary_700",
+        checkbox_label_background_fill_selected_dark="*primary_700",
+        input_border_width="1px",
+        input_border_color="*neutral_500",
+        input_border_color_dark="*neutral_400",
+        block_label_text_color="*primary_700",
         block_label_background_fill="transparent",
         block_label_background_fill_dark="transparent",
     )
     return {
         "theme": theme,
         "css_paths": [ASSETS / "style.css"],
-        "head": f"<style>{(ASSETS / 'frame.css').read_text(encoding='utf-8')}</style>",
+        "head": f"<style>{style}</style><script>{{ const pages = {pages};\n{script} }}</script>",
         "footer_links": ["settings"],
         "share": False,
         "ssr_mode": False,
@@ -100,16 +116,17 @@ def launch_options(hosts: Sequence[str] = ()) -> dict[str, Any]:
 def _page(studio: Studio, shelf: Shelf, words: Words, any_folder: bool, first_page: str) -> None:
     gr.Navbar(main_page_name=first_page)
     with gr.Row(elem_classes="t2d-head", equal_height=False):
-        gr.HTML(f"<h1>{words('title')}</h1><p>{words('tagline')}</p>", elem_classes="t2d-title")
+        tagline = words("tagline" if studio.draws_digits(studio.model) else "tagline_classes")
+        gr.HTML(f"<h1>{words('title')}</h1><p>{tagline}</p>", elem_classes="t2d-title")
         model = gr.Dropdown(
             list(studio.models), value=studio.model, label=words("model"),
             scale=0, min_width=240, visible=len(studio.models) > 1,
         )  # fmt: skip
     desk = Desk(studio, words, shelf, model)
     tabs = {"draw": draw_tab, "inside": inside_tab, "compare": compare_tab, "edit": edit_tab}
-    with gr.Tabs():
+    with gr.Tabs(overflow_behavior="wrap"):
         for name, build in tabs.items():
-            with gr.Tab(words(name), id=name):
+            with gr.Tab(words(name), id=name, elem_id=name):
                 build(desk)
-        with gr.Tab(words("training"), id="training") as tab:
+        with gr.Tab(words("training"), id="training", elem_id="training") as tab:
             training_tab(desk, tab, any_folder)

@@ -8,10 +8,12 @@ import gradio as gr
 import torch
 
 from ..pipelines.images import image_grid
-from .parts import Asked, Desk, Result, read_seed, read_settings, run_buttons, wire
+from .fields import Asked, read_seed, read_settings
+from .parts import Desk, Result, run_buttons, wire
 from .pictures import thin, tiles
 from .snippets import compare_snippet
 from .studio import OWN, Done, Forwards, Settings, Step, Studio, Waiting
+from .words import Complaint
 
 MOST = 4
 # What the columns open with, as far as it fits the model.
@@ -42,7 +44,7 @@ def compare_tab(desk: Desk) -> None:
         with gr.Column(scale=1, min_width=200):
             count = gr.Radio([2, 3, 4], value=2, label=words("how_many"))
             seed = gr.Textbox("0", label=words("seed"), info=words("seed_info"), max_lines=1)
-    with gr.Row(equal_height=False):
+    with gr.Row(equal_height=False, elem_classes="t2d-columns"):
         columns = [_column(desk, i) for i in range(MOST)]
     count.change(
         lambda n: [gr.update(visible=i < n) for i in range(MOST)],
@@ -59,7 +61,8 @@ def compare_tab(desk: Desk) -> None:
         chosen = []
         for i in range(n):
             name, scheduler, steps, guidance = values[4 * i : 4 * i + 4]
-            chosen.append(read_settings(name, steps, guidance, scheduler, OWN, noise))
+            own = desk.studio.settings(name).percent
+            chosen.append(read_settings(name, steps, guidance, *own, scheduler, OWN, noise))
         yield from draw_columns(desk, result, chosen, asked.read(model, classes, prompt))
 
     inputs = [part for _, parts in columns for part in parts]
@@ -71,25 +74,22 @@ def _column(desk: Desk, place: int) -> tuple[gr.Column, list[Any]]:
     studio, words, model = desk.studio, desk.words, desk.studio.model
     own = studio.settings(model)
     with gr.Column(min_width=220, visible=place < 2, elem_classes="t2d-column") as column:
-        gr.Markdown(f"### {words('setting', number=place + 1)}")
+        gr.Markdown(f"## {words('setting', number=place + 1)}")
         name = gr.Dropdown(list(studio.models), value=model, label=words("model"))
-        scheduler = gr.Dropdown(_choices(desk, model), value=_first(studio, model, place), label=words("scheduler"))
+        scheduler = gr.Dropdown(
+            desk.scheduler_choices(model), value=_first(studio, model, place), label=words("scheduler")
+        )
         steps = gr.Number(own.steps, label=words("steps"))
         guidance = gr.Number(own.guidance_scale, label=words("guidance"), step=0.1)
 
     def follow(chosen: str) -> tuple:
         new = studio.settings(chosen)
-        schedulers = gr.update(choices=_choices(desk, chosen), value=_first(studio, chosen, place))
+        schedulers = gr.update(choices=desk.scheduler_choices(chosen), value=_first(studio, chosen, place))
         return schedulers, new.steps, new.guidance_scale
 
     name.change(follow, name, [scheduler, steps, guidance], queue=False, api_visibility="private")
     desk.when_model_changes(lambda chosen: chosen, [name])
     return column, [name, scheduler, steps, guidance]
-
-
-def _choices(desk: Desk, model: str) -> list[tuple[str, str]]:
-    own = f"{desk.words('own')} ({desk.studio.own_scheduler(model)})"
-    return [(own, OWN), *((name, name) for name in desk.studio.schedulers(model))]
 
 
 def _first(studio: Studio, model: str, place: int) -> str:
@@ -102,8 +102,6 @@ def draw_columns(
 ) -> Iterator[dict]:
     """Draw one column after the other, and tell of every step."""
     words = desk.words
-    if len(asked) != 1:
-        raise ValueError(f"digit: got {len(asked)}, expected one to compare.")
     told = [_for_model(desk.studio, settings.model, asked[0]) for settings in columns]
     done: list[Drawn] = []
     for settings, what in zip(columns, told, strict=True):
@@ -124,7 +122,7 @@ def draw_columns(
     seconds = sum(drawn.milliseconds for drawn in done) / 1000
     yield {
         result.picture: _shown(desk, columns, done, None),
-        **result.told(words("compared", seed=columns[0].seed, count=len(done), seconds=seconds)),
+        **result.told(words("compared", seed=columns[0].seed, count=len(done), seconds=seconds), desk.notes(told[:1])),
         **result.files(picture, frames, compare_snippet(columns, told)),
     }
 
@@ -133,9 +131,11 @@ def _for_model(studio: Studio, model: str, asked: int | str) -> int | str:
     """A class for models of classes, a text for models of prompts."""
     if studio.takes_prompts(model):
         return str(asked)
-    if isinstance(asked, str) and not asked.isdecimal():
-        raise ValueError(f"digit: got {asked!r} for {model}, which knows classes; write a numeral, or choose texts.")
-    return int(asked)
+    names = studio.class_names(model)
+    name = names[asked] if isinstance(asked, int) and asked < len(names) else str(asked)
+    if name not in names:
+        raise Complaint("not_a_class", model=model, got=name)
+    return names.index(name)
 
 
 def _draw_one(desk: Desk, settings: Settings, asked: Any, live: list[torch.Tensor]) -> Iterator[Step | Drawn | Waiting]:
@@ -143,20 +143,11 @@ def _draw_one(desk: Desk, settings: Settings, asked: Any, live: list[torch.Tenso
 
     def call(tell: Any) -> Any:
         def keep(pipe: Any, i: int, t: torch.Tensor, tensors: dict) -> dict:
-            if len(tensors["latents"]) > 1:
-                raise ValueError(f"prompt: got a number of {len(tensors['latents'])} digits, expected one digit.")
             live.append(pipe.decode_latents(tensors["latents"], "pt")[0].float().cpu())
             return tell(pipe, i, t, tensors)
 
         with Forwards(pipeline.denoiser) as forwards:
-            pipeline(
-                asked,
-                num_inference_steps=settings.steps,
-                guidance_scale=settings.guidance_scale,
-                generator=settings.seed,
-                callback_on_step_end=keep,
-                callback_on_step_end_tensor_inputs=("latents", "model_output"),
-            )
+            pipeline(asked, **settings.arguments(keep))
         return forwards.seen
 
     for news in desk.studio.stream(call, seconds):
@@ -171,10 +162,10 @@ def _shown(desk: Desk, columns: Sequence[Settings], done: Sequence[Drawn], live:
     for i, settings in enumerate(columns[: len(images)]):
         own = settings.scheduler == OWN
         scheduler = desk.studio.own_scheduler(settings.model) if own else settings.scheduler
-        facts = {"model": settings.model, "steps": settings.steps, "guidance": settings.guidance_scale}
-        caption = words("short_setting", scheduler=scheduler, **facts)
+        start, end = settings.percent
+        facts = {"steps": settings.steps, "guidance": settings.guidance_scale, "start": start, "end": end}
+        caption = words("short_setting", number=i + 1, model=settings.model, scheduler=scheduler, **facts)
         if i < len(done):
-            cost = words("cost", forwards=done[i].forwards, milliseconds=done[i].milliseconds)
-            caption = f"{caption}: {cost}"
+            caption += " " + words("cost", forwards=done[i].forwards, milliseconds=done[i].milliseconds)
         captions.append(caption)
-    return tiles(images, captions, words("a_digit"), len(columns), "large")
+    return tiles(images, captions, words("an_image"), len(columns), "t2d-columns")

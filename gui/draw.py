@@ -8,53 +8,100 @@ import torch
 
 from ..pipelines.images import image_grid
 from ..pipelines.options import make_generators
-from .parts import Asked, Controls, Desk, Result, read_settings, run_buttons, wire
+from .fields import Asked, Controls, read_count, read_seed, read_settings
+from .parts import Desk, Result, guided_sentence, run_buttons, wire
 from .pictures import Film, stack_rows, tiles
 from .snippets import draw_snippet
-from .studio import Forwards, Settings, Step, Waiting
+from .studio import MOST_IMAGES, Forwards, Settings, Step, Waiting
 
 # Pictures in a row of the page, where there is room.
 WIDE = 5
+# The model that the examples in words are for.
+WORDS_MODEL = "text-mnist"
 
 
 def draw_tab(desk: Desk) -> None:
     """Inputs on the left, the pictures on the right."""
-    words = desk.words
+    words, studio = desk.words, desk.studio
     gr.Markdown(words("draw_about"), elem_classes="t2d-about")
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
             asked = Asked(desk, one=False)
-            repeats = gr.Number(1, label=words("count"), precision=0)
+            if WORDS_MODEL in studio.models:
+                _examples(desk, asked)
+            repeats = gr.Number(1, label=words("count"))
             controls = Controls(desk)
             buttons = run_buttons(words, "draw_button")
         with gr.Column(scale=3, min_width=300):
-            result = Result(desk, "digits", _noise(desk))
-            result.status.value = f'<p role="status">{words("pure_noise")}</p>'
+            noise = preview(desk, asked.first(studio.model))
+            result = Result(desk, "images", noise, words("pure_noise"))
 
     def draw(model: str, classes: Any, prompt: str, count: Any, *values: Any) -> Iterator[dict]:
         settings = read_settings(model, *values)
-        yield from draw_grid(desk, result, asked, settings, asked.read(model, classes, prompt), count or 0)
+        yield from draw_grid(desk, result, settings, asked.read(model, classes, prompt), read_count(count))
 
     wire(buttons, draw, [desk.model, *asked.inputs, repeats, *controls.inputs], result)
 
+    def show_noise(status: str, model: str, classes: Any, prompt: str, count: Any, seed: str) -> Any:
+        if words("pure_noise") not in status:  # what was drawn stays until the model is another
+            return gr.skip()
+        try:
+            return preview(desk, asked.read(model, classes, prompt), model, read_count(count), read_seed(seed))
+        except ValueError:  # half a word; Draw says what is wrong
+            return gr.skip()
 
-def _noise(desk: Desk) -> str:
-    """What the page opens with: the very noise that its first digits are made of."""
-    pipeline, names = desk.studio.pipeline(desk.studio.model), desk.studio.class_names(desk.studio.model)[:10]
-    noise = pipeline.prepare_latents(len(names), make_generators(0, len(names))).cpu()
-    return tiles(list((noise / 2 + 0.5).clamp(0, 1)), names, desk.words("becomes_digit"), WIDE)
+    fields = [*asked.inputs, repeats, controls.seed]
+    quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    desk.model.change(lambda: result.told(words("pure_noise"))[result.status], None, result.status, **quiet).then(
+        show_noise, [result.status, desk.model, *fields], result.picture, **quiet
+    )
+    gr.on(
+        [field.change for field in fields], show_noise, [result.status, desk.model, *fields], result.picture,
+        trigger_mode="always_last", **quiet,
+    )  # fmt: skip
+
+
+def _examples(desk: Desk, asked: Asked) -> None:
+    """Prompts to try, which bring the model that draws them."""
+    with gr.Column(visible=not desk.studio.takes_prompts(desk.studio.model), elem_classes="t2d-examples") as group:
+        gr.Markdown(desk.words("in_words"))
+        with gr.Row():
+            for key in ("example_1", "example_2", "example_3"):
+                example = gr.Button(desk.words(key), size="sm", min_width=100)
+                example.click(
+                    lambda text: (WORDS_MODEL, text), example, [desk.model, asked.prompt], queue=False,
+                    api_visibility="private",
+                )  # fmt: skip
+    desk.when_model_changes(lambda model: gr.update(visible=not desk.studio.takes_prompts(model)), [group])
+
+
+def preview(desk: Desk, asked: list[int] | list[str], model: str | None = None, repeats: int = 1, seed: int = 0) -> str:
+    """The very noise that images will be made of, a picture for each."""
+    model = model or desk.studio.model
+    names = _captions(desk, model, asked, repeats)[:MOST_IMAGES]
+    noise = desk.studio.pipeline(model).prepare_latents(len(names), make_generators(seed, len(names))).cpu()
+    return tiles(list((noise / 2 + 0.5).clamp(0, 1)), names, desk.words("becomes_image"), _wide(repeats))
+
+
+def _captions(desk: Desk, model: str, asked: list[int] | list[str], repeats: int) -> list[str]:
+    names = desk.studio.class_names(model)
+    shown = [names[x] if isinstance(x, int) else x or desk.words("no_prompt") for x in asked]
+    return [name for name in shown for _ in range(repeats)]
+
+
+def _wide(repeats: int) -> int:
+    return min(repeats, 2 * WIDE) if repeats > 1 else WIDE
 
 
 def draw_grid(
-    desk: Desk, result: Result, asked: Asked, settings: Settings, inputs: list[int] | list[str], repeats: int
+    desk: Desk, result: Result, settings: Settings, inputs: list[int] | list[str], repeats: int
 ) -> Iterator[dict]:
     """Draw, and tell of every step."""
     words, pipeline = desk.words, desk.studio.prepare(settings)
     seconds = desk.studio.seconds(settings, inputs, repeats)
-    names = desk.studio.class_names(settings.model)
-    shown = [name if isinstance(name, str) else names[name] for name in inputs for _ in range(repeats)]
-    columns = repeats if repeats > 1 else min(len(shown), len(names))
-    wide = repeats if repeats > 1 else WIDE
+    shown = _captions(desk, settings.model, inputs, repeats)
+    columns = repeats if repeats > 1 else min(len(shown), 10)
+    wide = _wide(repeats)
     film = Film()
 
     def call(tell: Any) -> Any:
@@ -63,17 +110,8 @@ def draw_grid(
             return tell(pipe, i, t, tensors)
 
         with Forwards(pipeline.denoiser) as forwards:
-            output = pipeline(
-                inputs,
-                num_images_per_prompt=repeats,
-                num_inference_steps=settings.steps,
-                guidance_scale=settings.guidance_scale,
-                generator=settings.seed,
-                output_type="pt",
-                callback_on_step_end=keep,
-                callback_on_step_end_tensor_inputs=("latents", "model_output"),
-            )
-        return [image.float().cpu() for image in output.images], forwards.seen
+            output = pipeline(inputs, num_images_per_prompt=repeats, **settings.arguments(keep))
+        return [image.float().cpu() for image in output.images], forwards.passes
 
     for news in desk.studio.stream(call, seconds):
         if isinstance(news, Waiting):
@@ -82,17 +120,18 @@ def draw_grid(
         if isinstance(news, Step):
             # The pieces of numbers are shown one by one until they are composed.
             captions = shown if len(film.last) == len(shown) else [""] * len(film.last)
-            yield result.step(tiles(list(film.last), captions, words("a_digit"), wide), news.index, news.total)
+            yield result.step(tiles(list(film.last), captions, words("an_image"), wide), news.index, news.total)
             continue
-        images, seen = news.result
-        key = "drawn_one" if len(images) == 1 else "drawn_many"
+        images, passes = news.result
+        pieces = len(film.last)
         facts = {"count": len(images), "seconds": news.seconds, "steps": settings.steps}
-        sentence = words(key, forwards=seen // len(film.last), **facts)
+        sentence = words("drawn", forwards=sum(passes) // pieces, **facts)
+        guided = guided_sentence(words, [n > pieces for n in passes])
         kind = "rows" if any(image.shape[2] > image.shape[1] for image in images) else ""
         grids = [image_grid(frame, min(columns, len(frame))) for frame in film.frames()]
         yield {
-            result.picture: tiles(images, shown, words("a_digit"), wide, kind),
-            **result.told(f"{settings.model}: {sentence}", asked.complaints(inputs)),
+            result.picture: tiles(images, shown, words("an_image"), wide, kind),
+            **result.told(f"{settings.model}: {sentence} {guided}", desk.notes(inputs)),
             **result.files(
                 image_grid(stack_rows(images), columns), grids, draw_snippet(settings, inputs, repeats, columns)
             ),

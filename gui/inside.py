@@ -1,4 +1,4 @@
-"""The tab that looks inside one digit: a slider over what the model saw and said."""
+"""The tab that looks inside one drawing: a slider over what the model saw and said."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ import torch
 
 from ..pipelines.images import image_grid
 from ..schedulers.noise import NoisePath
-from .parts import Asked, Controls, Desk, Result, read_settings, run_buttons, wire
+from .fields import Asked, Controls, read_settings
+from .parts import Desk, Result, run_buttons, wire
 from .pictures import thin, tiles
 from .plots import confidence_plot, schedule_plots
 from .snippets import inside_snippet
@@ -23,7 +24,7 @@ KEPT = 3600
 
 @dataclass(frozen=True)
 class Trace:
-    """One digit as it came about.
+    """One image as it came about.
 
     Attributes:
         asked: class or prompt.
@@ -51,7 +52,7 @@ def inside_tab(desk: Desk) -> None:
         with gr.Column(scale=3, min_width=300):
             slider = gr.Slider(
                 1, 2, value=1, step=1, label=words("step"), info=words("step_info"), visible=False,
-                elem_classes="t2d-slider",
+                elem_classes=["t2d-slider", "t2d-steps"],
             )  # fmt: skip
             result = Result(desk, "inside")
             plots = gr.HTML("", elem_classes="t2d-plots")
@@ -93,30 +94,19 @@ def inside_tab(desk: Desk) -> None:
 def record(
     desk: Desk, settings: Settings, asked: list[int] | list[str]
 ) -> Iterator[Trace | Waiting | tuple[Glimpse, int, int]]:
-    """Draw one digit and keep what was seen; moments while it draws, and the whole at the end."""
+    """Draw one image and keep what was seen; moments while it draws, and the whole at the end."""
     studio = desk.studio
     pipeline, path = studio.prepare(settings), studio.path(settings.model)
     recorder = Recorder(pipeline, path)
     moments: list[Glimpse] = []
-    if len(asked) != 1:
-        raise ValueError(f"digit: got {len(asked)}, expected one to look inside of.")
 
     def call(tell: Any) -> Any:
         def keep(pipe: Any, i: int, t: torch.Tensor, tensors: dict) -> dict:
-            if len(tensors["latents"]) > 1:
-                raise ValueError(f"prompt: got a number of {len(tensors['latents'])} digits, expected one digit.")
             moments.append(glimpse(recorder.keep(tensors["model_output"])))
             return tell(pipe, i, t, tensors)
 
         with recorder:
-            pipeline(
-                asked[0],
-                num_inference_steps=settings.steps,
-                guidance_scale=settings.guidance_scale,
-                generator=settings.seed,
-                callback_on_step_end=keep,
-                callback_on_step_end_tensor_inputs=("latents", "model_output"),
-            )
+            pipeline(asked[0], **settings.arguments(keep))
 
     for news in studio.stream(call, studio.seconds(settings, asked)):
         if isinstance(news, Step):
@@ -134,24 +124,50 @@ def show(desk: Desk, result: Result, plots: gr.HTML, trace: Trace, place: int) -
     moment = moments[place - 1]
     facts = {"timestep": moment.timestep, "alpha": moment.alpha, "sigma": moment.sigma, "log_snr": moment.log_snr}
     sentence = words("level", index=place, total=len(moments), **facts)
-    titles = (words("levels_plot"), words("snr_plot"))
-    curves = schedule_plots(trace.path, [m.timestep for m in moments], moment.timestep, titles)
+    curves = schedule_plots(trace.path, [m.timestep for m in moments], moment.timestep, words)
     note = ""
     if trace.confidence is not None:
         label = trace.asked if isinstance(trace.asked, int) else None
-        curves += confidence_plot(trace.confidence, label, place - 1, words("confidence_plot"))
+        curves += confidence_plot(trace.confidence, label, place - 1, words)
         share, top = trace.confidence[place - 1].max(dim=0)
         note = words("confidence_top", label=int(top), share=float(share))
+    guided = [m.guided for m in moments]
     frames = [image_grid(m.panels, 4) for m in thin(moments)]
     return {
         result.picture: _tiles(words, moment),
-        **result.told(f"{trace.settings.model}: {sentence}", note),
+        **result.told(
+            f"{trace.settings.model}: {sentence}",
+            _why(words, trace.settings, guided, place),
+            note,
+            desk.notes([trace.asked]),
+        ),
         **result.files(image_grid(moment.panels, 4), frames, inside_snippet(trace.settings, trace.asked, place - 1)),
-        plots: f'<div class="plots">{curves}</div>',
+        plots: f'{_band(guided)}<div class="plots">{curves}</div>',
     }
+
+
+def _why(words: Words, settings: Settings, guided: list[bool], place: int) -> str:
+    """Whether guidance is on at a step, and what decides it."""
+    start, end = settings.percent
+    on = [step for step, one in enumerate(guided, start=1) if one]
+    if settings.guidance_scale in (0, 1):
+        return words("guidance_off", scale=settings.guidance_scale)
+    if settings.guidance_scale < 1:
+        return words("guidance_small")
+    if not on:
+        return words("guidance_nowhere", start=start, end=end)
+    key = "guidance_on" if guided[place - 1] else "guidance_outside"
+    return words(key, start=start, end=end, first=on[0], last=on[-1])
+
+
+def _band(guided: list[bool]) -> str:
+    """A style that paints the guided steps on the slider, from half a step before the first to half a step after."""
+    on, last = [place for place, one in enumerate(guided) if one], max(len(guided) - 1, 1)
+    ends = (max(on[0] - 0.5, 0) / last, min(on[-1] + 0.5, last) / last) if on else (0, 0)
+    return f"<style>.t2d-steps {{ --guided-from: {ends[0]:.3f}; --guided-to: {ends[1]:.3f} }}</style>"
 
 
 def _tiles(words: Words, moment: Glimpse) -> str:
     direction = "direction" if moment.guided else "no_direction"
     captions = [words(key) for key in ("x_t", "x_0", "noise", direction)]
-    return tiles(list(moment.panels), captions, words("a_digit"), 4, "large")
+    return tiles(list(moment.panels), captions, words("an_image"), 4, "large")

@@ -1,7 +1,7 @@
-"""Pieces of the page that every tab is made of: what to draw, how, what came out, and the wires between them."""
+"""Pieces of the page that every tab is made of: what came out, the way to the model, and the wires between them."""
 
 import atexit
-import random
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -15,14 +15,18 @@ from PIL import Image
 
 from ..data.prompts import read_prompt
 from .pictures import save_gif
-from .studio import OWN, Settings, Studio, Waiting
-from .words import Words
+from .studio import OWN, Studio, Waiting
+from .words import Complaint, Words, cut
 
-# What a visitor can get wrong, or a scheduler refuse; shown as words, never as a traceback.
+# What the package refuses; anything else is a fault of the app.
 COMPLAINTS = (ValueError, OSError, NotImplementedError, RuntimeError)
-LARGEST_SEED = 2**32 - 1
-# Classes up to this many are boxes to tick, more are a list to search.
-MOST_BOXES = 20
+# Characters of a message.
+LONGEST_MESSAGE = 400
+
+LOG = logging.getLogger(__name__)
+# Gradio's view of code has colours too faint to read, and cannot be scrolled by keys.
+CODE = '<p>{name} <button type="button">{copy}</button></p><pre tabindex="0" aria-label="{name}"><code></code></pre>'
+CODE_SCRIPT = (Path(__file__).parent / "assets" / "code.js").read_text(encoding="utf-8")
 
 
 class Shelf:
@@ -57,148 +61,22 @@ class Desk:
             function, self.model, list(outputs), queue=False, show_progress="hidden", api_visibility="private"
         )
 
-
-class Asked:
-    """What to draw: boxes for classes, or a field for prompts; which one shows is up to the model.
-
-    Args:
-        one: a single digit or prompt.
-        chosen: class that is ticked at first; None is all.
-        label: key of a word, in place of "digit".
-    """
-
-    def __init__(self, desk: Desk, one: bool, chosen: int | None = None, label: str | None = None):
-        self._desk, self._one = desk, one
-        studio, words, model = desk.studio, desk.words, desk.studio.model
-        prompts = studio.takes_prompts(model)
-        names = studio.class_names(model)
-        value: Any = names[chosen or 0] if one else names[:10]
-        kind: Any = gr.Radio if one else gr.CheckboxGroup
-        if len(names) > MOST_BOXES:
-            kind = gr.Dropdown
-        options = {"multiselect": True} if kind is gr.Dropdown and not one else {}
-        name = words(label) if label else words("digit" if one else "digits")
-        self.classes = kind(names, value=value, label=name, visible=not prompts, elem_classes="t2d-classes", **options)
-        self.prompt = gr.Textbox(
-            str(chosen or 7) if one else "7\na thick slanted three\n2026",
-            label=name if label else words("prompt" if one else "prompts"),
-            info=words("prompts_info"),
-            lines=1 if one else 3,
-            visible=prompts,
-        )
-        desk.when_model_changes(self._show, [self.classes, self.prompt])
-        self.inputs = [self.classes, self.prompt]
-
-    def _show(self, model: str) -> tuple:
-        prompts = self._desk.studio.takes_prompts(model)
-        names = self._desk.studio.class_names(model)
-        value: Any = names[0] if self._one else names[:10]
-        return gr.update(choices=names, value=value, visible=not prompts), gr.update(visible=prompts)
-
-    def read(self, model: str, classes: Any, prompt: str) -> list[int] | list[str]:
-        """Class ids, or prompts.
-
-        Raises:
-            ValueError: an empty field.
-        """
-        if self._desk.studio.takes_prompts(model):
-            return [line.strip() for line in prompt.splitlines() if line.strip()] or [""]
-        names = [classes] if isinstance(classes, str) else list(classes or [])
-        return [self._desk.studio.class_names(model).index(name) for name in names]
-
-    def complaints(self, asked: Sequence[int] | Sequence[str]) -> str:
-        """What was not understood of prompts."""
-        told = [(text, read_prompt(text).complaint()) for text in asked if isinstance(text, str)]
-        notes = " ".join(f"{text!r}: {complaint}." for text, complaint in told if complaint)
-        return f"{self._desk.words('note')} {notes}" if notes else ""
-
-
-class Controls:
-    """How to draw: steps, guidance, seed, scheduler and spacing; they follow the model's own defaults."""
-
-    def __init__(self, desk: Desk, seed: bool = True):
-        self._desk = desk
-        studio, words = desk.studio, desk.words
-        own = studio.settings(studio.model)
-        with gr.Accordion(words("settings"), open=False, elem_classes="t2d-settings"):
-            with gr.Row():
-                self.steps = gr.Number(own.steps, label=words("steps"), info=words("steps_info"), min_width=130)
-                self.guidance = gr.Number(
-                    own.guidance_scale, label=words("guidance"), info=words("guidance_info"), step=0.1, min_width=130
-                )
-                self.seed = gr.Textbox(
-                    "0", label=words("seed"), info=words("seed_info"), min_width=130, visible=seed, max_lines=1
-                )
-            with gr.Row():
-                self.scheduler = gr.Dropdown(
-                    self.scheduler_choices(studio.model), value=OWN, label=words("scheduler"),
-                    info=words("scheduler_info"), min_width=220,
-                )  # fmt: skip
-                self.spacing = gr.Dropdown(
-                    self._spacing_choices(studio.model, OWN), value=OWN, label=words("spacing"),
-                    info=words("spacing_info"), min_width=220,
-                )  # fmt: skip
-            if seed:
-                fresh = gr.Button(words("new_seed"), size="sm")
-                fresh.click(_fresh_seed, None, self.seed, queue=False, api_visibility="private")
-        desk.when_model_changes(self._show, [self.steps, self.guidance, self.scheduler, self.spacing])
-        self.scheduler.input(
-            lambda model, name: gr.update(choices=self._spacing_choices(model, name), value=OWN),
-            [desk.model, self.scheduler],
-            self.spacing,
-            queue=False,
-            api_visibility="private",
-        )
-        self.inputs = [self.steps, self.guidance, self.scheduler, self.spacing, self.seed]
-
     def scheduler_choices(self, model: str) -> list[tuple[str, str]]:
         """Names as shown, and as `Settings` takes them."""
-        own = f"{self._desk.words('own')} ({self._desk.studio.own_scheduler(model)})"
-        return [(own, OWN), *((name, name) for name in self._desk.studio.schedulers(model))]
+        own = f"{self.words('own')} ({self.studio.own_scheduler(model)})"
+        return [(own, OWN), *((name, name) for name in self.studio.schedulers(model))]
 
-    def _spacing_choices(self, model: str, scheduler: str) -> list[tuple[str, str]]:
-        known = self._desk.studio.spacings(model, scheduler)
-        return [(self._desk.words("own"), OWN), *((name, name) for name in known)]
-
-    def _show(self, model: str) -> tuple:
-        own = self._desk.studio.settings(model)
-        schedulers = gr.update(choices=self.scheduler_choices(model), value=OWN)
-        return (
-            own.steps,
-            own.guidance_scale,
-            schedulers,
-            gr.update(choices=self._spacing_choices(model, OWN), value=OWN),
-        )
-
-
-def read_settings(model: str, steps: Any, guidance: Any, scheduler: str, spacing: str, seed: Any) -> Settings:
-    """Fields of the page as settings.
-
-    Raises:
-        ValueError: what is no number.
-    """
-    if steps is None or steps != int(steps):
-        raise ValueError(f"steps: got {'nothing' if steps is None else steps}, expected a whole number from 1 up.")
-    if guidance is None:
-        raise ValueError("guidance scale: got nothing, expected a number; 1 is off.")
-    guidance = int(guidance) if float(guidance).is_integer() else float(guidance)
-    return Settings(model, int(steps), guidance, scheduler, spacing, read_seed(seed))
-
-
-def read_seed(text: Any) -> int:
-    """A seed that was typed.
-
-    Raises:
-        ValueError: no whole number, or one that is too large.
-    """
-    shown = str(text).strip()
-    if not shown.isdecimal() or int(shown) > LARGEST_SEED:
-        raise ValueError(f"seed: got {shown!r}, expected a whole number from 0 to {LARGEST_SEED}.")
-    return int(shown)
-
-
-def _fresh_seed() -> str:
-    return str(random.randrange(10_000))
+    def notes(self, asked: Sequence[int | str]) -> str:
+        """What was not understood of prompts, and whether they say anything at all."""
+        words, told = self.words, []
+        for text in filter(lambda x: isinstance(x, str), asked):
+            reading = read_prompt(str(text))
+            told += [words("read_as", text=text, word=word, other=other) for word, other in reading.corrected.items()]
+            if reading.unknown:
+                told.append(words("left_out", text=text, words=", ".join(reading.unknown)))
+            if not reading.text:
+                told.append(words("says_nothing", text=text) if text else words("says_nothing_empty"))
+        return f"{words('note')} {cut(' '.join(told), LONGEST_MESSAGE)}" if told else ""
 
 
 class Result:
@@ -207,20 +85,23 @@ class Result:
     Args:
         name: of the downloads, without an ending.
         picture: what is there at first.
+        sentence: what is said of it; "" is that nothing is drawn yet.
     """
 
-    def __init__(self, desk: Desk, name: str, picture: str = ""):
+    def __init__(self, desk: Desk, name: str, picture: str = "", sentence: str = ""):
         words = desk.words
         self._desk, self._name = desk, name
         self.stopped = words("stopped")
-        self.status = gr.HTML(_status(words("nothing_yet")), elem_classes="t2d-status")
+        self.status = gr.HTML(_status(sentence or words("nothing_yet")), elem_classes="t2d-status")
         self.picture = gr.HTML(picture, elem_classes="t2d-picture")
         with gr.Accordion(words("take_away"), open=False, visible=False, elem_classes="t2d-take") as self.take:
             with gr.Row():
                 self.png = gr.DownloadButton(words("png"), size="sm", min_width=110)
                 self.gif = gr.DownloadButton(words("gif"), size="sm", min_width=110)
                 self.py = gr.DownloadButton(words("py"), size="sm", min_width=110)
-            self.code = gr.Code("", language="python", label=words("code"), interactive=False, wrap_lines=True)
+            # Not as props: Gradio forgets them where a value comes before the fold is seen.
+            template = CODE.format(name=words("code"), copy=words("copy"))
+            self.code = gr.HTML("", html_template=template, js_on_load=CODE_SCRIPT, elem_classes="t2d-code")
         self.outputs = [self.status, self.picture, self.take, self.png, self.gif, self.py, self.code]
 
     def step(self, picture: str, index: int, total: int) -> dict:
@@ -232,14 +113,23 @@ class Result:
         told = self._desk.words("waiting", place=news.ahead + 1, seconds=news.seconds)
         return {self.status: _status(told) if news.ahead else gr.skip()}
 
-    def error(self, message: object) -> dict:
-        """Updates for what went wrong; the last picture stays."""
-        words = f"<b>{escape(self._desk.words('wrong'))}</b> {escape(str(message))}"
-        return {self.status: f'<p class="t2d-error" role="alert">{words}</p>'}
+    def error(self, error: Exception) -> dict:
+        """Updates for what went wrong; the last picture stays, and style.css marks it as no result of this."""
+        words = self._desk.words
+        text = escape(cut(str(error), LONGEST_MESSAGE))
+        if isinstance(error, Complaint):
+            text = escape(error.told(words))
+        elif not isinstance(error, COMPLAINTS):
+            LOG.error("The app failed.", exc_info=error)
+            text = escape(words("broken", error=f"{type(error).__name__}: {error}"))
+        elif words.language != "en":
+            text = f'{words("of_the_package")}: <span lang="en">{text}</span>'
+        stale = f' <span class="t2d-stale">{escape(words("stale"))}</span>'
+        return {self.status: f'<p class="t2d-error" role="alert"><b>{escape(words("wrong"))}</b> {text}{stale}</p>'}
 
-    def told(self, sentence: str, note: str = "") -> dict:
+    def told(self, sentence: str, *notes: str) -> dict:
         """Updates of the line alone."""
-        return {self.status: _status(sentence, note)}
+        return {self.status: _status(sentence, *notes)}
 
     def files(self, image: Image.Image, frames: Sequence[Image.Image], code: str) -> dict:
         """Updates for the downloads, written here and now."""
@@ -256,9 +146,21 @@ class Result:
         }
 
 
-def _status(text: str, note: str = "") -> str:
-    below = f'<p class="t2d-note">{escape(note)}</p>' if note else ""
+def _status(text: str, *notes: str) -> str:
+    below = "".join(f'<p class="t2d-note">{escape(note)}</p>' for note in notes if note)
     return f'<p role="status">{escape(text)}</p>{below}'
+
+
+def guided_sentence(words: Words, guided: Sequence[bool]) -> str:
+    """At which passes of a call guidance was on, and what that costs.
+
+    Args:
+        guided: for each pass, whether it looked at two conditions.
+    """
+    on = [place for place, doubled in enumerate(guided, start=1) if doubled]
+    if not on or len(on) == len(guided):
+        return words("guided_always" if on else "guided_never")
+    return words("guided_some", first=on[0], last=on[-1])
 
 
 def run_buttons(words: Words, label: str) -> tuple[gr.Button, gr.Button]:

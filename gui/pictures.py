@@ -12,10 +12,13 @@ from PIL import Image
 from torch.nn import functional as F
 
 from ..pipelines.images import to_bytes, to_uint8
+from .words import cut
 
 # A GIF of more frames takes long to watch and to load.
 MOST_FRAMES = 48
 FRAME_MS, LAST_FRAME_MS = 90, 1500
+# Characters under a picture.
+LONGEST_CAPTION = 120
 
 
 def to_image(image: torch.Tensor) -> Image.Image:
@@ -37,7 +40,7 @@ def stack_rows(images: Sequence[torch.Tensor]) -> torch.Tensor:
 
 
 def tiles(images: Sequence[torch.Tensor], captions: Sequence[str], alt: str, columns: int, kind: str = "") -> str:
-    """Pictures side by side, as many in a row as fit, at most `columns`.
+    """Pictures side by side and of one height, as many in a row as fit, at most `columns`.
 
     Args:
         images: (C, H, W) in [0, 1] each.
@@ -48,9 +51,11 @@ def tiles(images: Sequence[torch.Tensor], captions: Sequence[str], alt: str, col
     """
     items = []
     for image, caption in zip(images, captions, strict=True):
+        caption = cut(caption, LONGEST_CAPTION)
         words = escape(f"{alt}: {caption}" if caption else alt, quote=True)
         source, below = data_uri(to_image(image)), f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-        items.append(f'<figure><img class="digit" src="{source}" alt="{words}">{below}</figure>')
+        shape = f"--ratio: {image.shape[-1] / image.shape[-2]:.3f}"
+        items.append(f'<figure style="{shape}"><img class="digit" src="{source}" alt="{words}">{below}</figure>')
     return f'<div class="tiles {kind}" style="--columns: {columns}">{"".join(items)}</div>'
 
 

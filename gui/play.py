@@ -21,7 +21,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--model", default=DEFAULT_MODEL, help="a folder, shipped weights, or user/name on the Hub (%(default)s)")
     add("--port", type=int, help="of the page (the first free one from 7860 on)")
     add("--host", action="append", default=[], metavar="NAME", help="another name that a proxy reaches the page by")
-    add("--lang", choices=list(LANGUAGES), default="en", help="of the first page; the other is a link (%(default)s)")
+    add("--lang", choices=list(LANGUAGES), help="of the first page; the other is a link (that of the browser)")
     add("--open", action="store_true", help="open the browser")
     return parser
 
@@ -44,11 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     logging.disable_progress_bar()
     try:
-        app = make_app(Studio(arguments.model), arguments.lang)
+        app = make_app(Studio(arguments.model), arguments.lang or "en")
         with _no_proxy():
             app.launch(
                 server_name=LOOPBACK, server_port=arguments.port, inbrowser=arguments.open, quiet=True,
-                prevent_thread_lock=True, **launch_options(arguments.host),
+                prevent_thread_lock=True, **launch_options(arguments.host, arguments.lang),
             )  # fmt: skip
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

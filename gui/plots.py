@@ -1,6 +1,7 @@
 """Curves as SVG whose text and axes take the page's colour, so that they are right in light and in dark."""
 
 import io
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -12,6 +13,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from ..schedulers.noise import NoisePath, log_snr
+from .words import Words
 
 # Stands in the SVG where the page's own colour belongs, which matplotlib has no word for.
 INK = "#010203"
@@ -33,14 +35,14 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def schedule_plots(path: NoisePath, timesteps: Sequence[float], here: float | None, words: tuple[str, str]) -> str:
+def schedule_plots(path: NoisePath, timesteps: Sequence[float], here: float | None, words: Words) -> str:
     """alpha and sigma over t, and the log-SNR, with the sampler's steps and the one that is looked at.
 
     Args:
         path: the levels.
         timesteps: of the steps; a tick each.
         here: t of the current one.
-        words: what the two plots are.
+        words: of the page.
     """
     first = max(path.clean_timestep, 0)
     places = torch.linspace(first, path.num_train_timesteps - (1 if path.clean_timestep < 0 else 0), 200).double()
@@ -51,18 +53,18 @@ def schedule_plots(path: NoisePath, timesteps: Sequence[float], here: float | No
     axes.plot(places, alpha, color=BLUE, label="α(t)")
     axes.plot(places, sigma, color=ORANGE, label="σ(t)")
     _marks(axes, timesteps, here, path, lambda a, s: ((a, BLUE), (s, ORANGE)))
-    axes.set(xlabel="t", ylim=(-0.05, 1.08))
+    axes.set(xlabel="axis_timestep", ylim=(-0.05, 1.08))
     _legend(axes)
-    levels = _svg(figure, words[0])
+    levels = _svg(figure, words, "levels_plot")
     figure, axes = _new()
     axes.plot(places[finite], snr[finite], color=GREEN, label="log-SNR(t)")
     _marks(axes, timesteps, here, path, lambda a, s: ((log_snr(a, s), GREEN),))
-    axes.set(xlabel="t")
+    axes.set(xlabel="axis_timestep")
     _legend(axes)
-    return levels + _svg(figure, words[1])
+    return levels + _svg(figure, words, "snr_plot")
 
 
-def confidence_plot(probabilities: torch.Tensor, asked: int | None, here: int, words: str) -> str:
+def confidence_plot(probabilities: torch.Tensor, asked: int | None, here: int, words: Words) -> str:
     """(n, K) probabilities over the steps: the asked class in front, the rest in grey with the likeliest named."""
     figure, axes = _new()
     steps = np.arange(1, len(probabilities) + 1)
@@ -74,30 +76,34 @@ def confidence_plot(probabilities: torch.Tensor, asked: int | None, here: int, w
         axes.plot(steps, probabilities[:, label], color=colour, linewidth=width, marker="." if front else None)
         if named:
             peak = int(probabilities[:, label].argmax())
-            axes.annotate(named, (steps[peak], float(probabilities[peak, label])), (0, 3), textcoords="offset points")
+            axes.annotate(
+                named, (steps[peak], float(probabilities[peak, label])), (0, 3), color=INK, textcoords="offset points"
+            )
     axes.axvline(here + 1, color=INK, linewidth=0.8, linestyle=":")
-    axes.set(xlabel="step", ylabel="p(class)", ylim=(-0.05, 1.12))
+    axes.set(xlabel="axis_step", ylabel="axis_probability", ylim=(-0.05, 1.12))
     axes.locator_params(axis="x", integer=True)
-    return _svg(figure, words)
+    return _svg(figure, words, "confidence_plot")
 
 
-def loss_plot(lines: Sequence[dict[str, Any]], words: str) -> str:
+def loss_plot(lines: Sequence[dict[str, Any]], words: Words) -> str:
     """Loss and held-out loss against the step."""
     figure, axes = _new()
     trained = [line for line in lines if line.get("loss") is not None]
-    axes.plot([x["step"] for x in trained], [x["loss"] for x in trained], color=BLUE, linewidth=1.1, label="training")
+    axes.plot(
+        [x["step"] for x in trained], [x["loss"] for x in trained], color=BLUE, linewidth=1.1, label="axis_training"
+    )
     held_out = [line for line in lines if line.get("validation_loss") is not None]
     if held_out:
         values = [x["validation_loss"] for x in held_out]
-        axes.plot([x["step"] for x in held_out], values, color=ORANGE, marker=".", label="held out")
-    axes.set(xlabel="step", ylabel="loss")
+        axes.plot([x["step"] for x in held_out], values, color=ORANGE, marker=".", label="axis_held_out")
+    axes.set(xlabel="axis_step", ylabel="axis_loss")
     if trained:
         axes.set_yscale("log")
     _legend(axes)
-    return _svg(figure, words)
+    return _svg(figure, words, "loss_plot")
 
 
-def loss_by_time_plot(lines: Sequence[dict[str, Any]], words: str) -> str:
+def loss_by_time_plot(lines: Sequence[dict[str, Any]], words: Words) -> str:
     """Loss in each tenth of the way from clean to noise: early lines pale, the last one in front."""
     known = [line["loss_by_time"] for line in lines if any(v is not None for v in line.get("loss_by_time") or ())]
     if not known:
@@ -109,8 +115,8 @@ def loss_by_time_plot(lines: Sequence[dict[str, Any]], words: str) -> str:
         heights = np.array([np.nan if v is None else v for v in values], dtype=float)
         last = i + 1 == len(chosen)
         axes.plot(tenths, heights, color=BLUE, alpha=1 if last else 0.2 + 0.12 * i, marker="." if last else None)
-    axes.set(xlabel="noise level, clean to noise", ylabel="loss", xlim=(0, 1), yscale="log")
-    return _svg(figure, words)
+    axes.set(xlabel="axis_noise_level", ylabel="axis_loss", xlim=(0, 1), yscale="log")
+    return _svg(figure, words, "loss_by_time_plot")
 
 
 def _new() -> tuple[Figure, Any]:
@@ -141,13 +147,18 @@ def _marks(axes: Any, timesteps: Sequence[float], here: float | None, path: Nois
             axes.plot([here], [float(value)], "o", color=colour, markersize=7)
 
 
-def _svg(figure: Figure, words: str) -> str:
-    """The figure as an element that scales with its column, with words for those who do not see it."""
+def _svg(figure: Figure, words: Words, title: str) -> str:
+    """The figure as an element that scales with its column, in the words of the page.
+
+    Args:
+        title: key of what it shows. Labels on the axes are keys as well: matplotlib's font has no Korean.
+    """
     buffer = io.StringIO()
     with rc_context(STYLE):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
-    label = escape(words, quote=True)
+    text = re.sub(">(axis_[a-z_]+)<", lambda found: f">{escape(words(found[1]))}<", text)
+    label = escape(words(title), quote=True)
     text = text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
-    return f'<figure class="plot">{text}<figcaption>{escape(words)}</figcaption></figure>'
+    return f'<figure class="plot">{text}<figcaption>{label}</figcaption></figure>'

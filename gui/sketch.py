@@ -17,15 +17,16 @@ SHEET = """
   <p class="pad-name">${name}</p>
   <canvas width="${side}" height="${side}" tabindex="0" role="img" aria-label="${name}. ${help}"></canvas>
   <p class="pad-help">${help}</p>
-  <button type="button">${clear}</button>
+  <button type="button" name="undo">${undo}</button>
+  <button type="button" name="clear">${clear}</button>
 </div>
 """
 
 
-def make_pad(words: Words, side: int, over: bool) -> gr.HTML:
-    """A sheet of side x side pixels; `over` paints a mask over a picture."""
+def make_pad(words: Words, side: int, over: bool, value: str = "") -> gr.HTML:
+    """A sheet of side x side pixels; `over` paints a mask over a picture, `value` is on it at first."""
     return gr.HTML(
-        "",
+        value,
         html_template=SHEET,
         js_on_load=CODE,
         side=side,
@@ -33,14 +34,17 @@ def make_pad(words: Words, side: int, over: bool) -> gr.HTML:
         name=words("mask" if over else "sketch"),
         help=words("sketch_help"),
         clear=words("clear"),
+        undo=words("undo"),
         elem_classes="t2d-pad",
     )
 
 
-def pad_value(image: torch.Tensor, over: bool) -> str:
-    """What a pad is given to show a picture, (C, H, W) in [0, 1]."""
-    pixels = to_uint8(image.mean(dim=0, keepdim=True)[None])[0]
-    return pixels.tobytes().hex() + (":" if over else "")
+def pad_value(image: torch.Tensor, over: bool, painted: bool = False) -> str:
+    """What a pad is given to show a picture, (C, H, W) in [0, 1]; `painted` puts a mask over its lower half."""
+    pixels = to_uint8(image.mean(dim=0, keepdim=True)[None])[0].tobytes()
+    half = len(pixels) // 2
+    mask = bytes(half).hex() + "ff" * (len(pixels) - half) if painted else ""
+    return pixels.hex() + (f":{mask}" if over else "")
 
 
 def read_pad(value: Any, side: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:

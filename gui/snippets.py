@@ -158,7 +158,8 @@ def _pipeline(settings: Settings, kind: str = "DigitPipeline") -> list[str]:
 
 
 def _numbers(settings: Settings) -> str:
-    return f"num_inference_steps={settings.steps}, guidance_scale={settings.guidance_scale}"
+    interval = f"guidance_interval={settings.interval}"
+    return f"num_inference_steps={settings.steps}, guidance_scale={settings.guidance_scale}, {interval}"
 
 
 def _or_none(choice: str) -> str:

@@ -32,10 +32,10 @@ APP = '''"""text2digit in the browser."""
 from text2digit.gui.app import launch_options, make_app
 from text2digit.gui.studio import Studio
 
-app = make_app(Studio({model!r}), {language!r}, any_folder=False)
+app = make_app(Studio({model!r}), {language!r} or "en", any_folder=False)
 
 if __name__ == "__main__":
-    app.launch(**launch_options())
+    app.launch(**launch_options(language={language!r}))
 '''
 
 README = """---
@@ -57,14 +57,14 @@ Written by `text2digit space`; `python app.py` runs it on a machine of your own.
 """
 
 
-def build_space(folder: Path, model: str = DEFAULT_MODEL, language: str = "en") -> list[Path]:
+def build_space(folder: Path, model: str = DEFAULT_MODEL, language: str | None = None) -> list[Path]:
     """Write the tree of a Space.
 
     Args:
         folder: to fill; empty, or not there.
         model: that the page opens with: a folder, the name of shipped weights, or user/name on the Hub; what ships
             comes along.
-        language: of the first page.
+        language: of the first page; None is that of the visitor's browser.
 
     Returns:
         The files, relative to the folder, sorted.
@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="where to write it; needs to be empty")
     add("--model", default=DEFAULT_MODEL, help="that the page opens with (%(default)s); what ships comes along")
-    add("--lang", choices=list(LANGUAGES), default="en", help="of the first page (%(default)s)")
+    add("--lang", choices=list(LANGUAGES), help="of the first page (that of the browser)")
     arguments = parser.parse_args(argv)
     try:
         files = build_space(arguments.out, arguments.model, arguments.lang)

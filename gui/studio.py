@@ -6,6 +6,7 @@ Nothing here knows of Gradio, and nothing samples: every picture comes out of a 
 import inspect
 import queue
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from ..pipelines.loading import shipped_names
 from ..pipelines.samplers import SCHEDULERS, make_scheduler
 from ..schedulers.noise import NoisePath
 from .line import Line
+from .words import Complaint
 
 # The model's own scheduler, or the spacing that a scheduler has anyway.
 OWN = "own"
@@ -43,6 +45,7 @@ class Settings:
         model: a folder, the name of shipped weights, or user/name on the Hub.
         scheduler: a short name of `samplers.SCHEDULERS`, or `OWN`.
         spacing: a `timestep_spacing`, or `OWN`.
+        interval: start and end of guidance, as fractions of the steps.
     """
 
     model: str
@@ -51,6 +54,25 @@ class Settings:
     scheduler: str = OWN
     spacing: str = OWN
     seed: int = 0
+    interval: tuple[float, float] = (0.0, 1.0)
+
+    @property
+    def percent(self) -> tuple[float, float]:
+        """The guidance interval in percent of the steps."""
+        start, end = self.interval
+        return round(100 * start, 4), round(100 * end, 4)
+
+    def arguments(self, callback: StepCallback | None = None) -> dict[str, Any]:
+        """Arguments of a pipeline's call, which returns tensors."""
+        return {
+            "num_inference_steps": self.steps,
+            "guidance_scale": self.guidance_scale,
+            "guidance_interval": self.interval,
+            "generator": self.seed,
+            "output_type": "pt",
+            "callback_on_step_end": callback,
+            "callback_on_step_end_tensor_inputs": ("latents", "model_output"),
+        }
 
 
 @dataclass(frozen=True)
@@ -91,11 +113,17 @@ class Forwards:
     """Counts what a denoiser looks at in this thread: a context manager. Other drawings share the denoiser.
 
     Attributes:
-        seen: images so far; under guidance each is looked at twice, in one forward.
+        passes: images in each forward.
     """
 
     def __init__(self, denoiser: torch.nn.Module):
-        self._denoiser, self.seen = denoiser, 0
+        self._denoiser = denoiser
+        self.passes: list[int] = []
+
+    @property
+    def seen(self) -> int:
+        """Images so far; under guidance each is looked at twice, in one forward."""
+        return sum(self.passes)
 
     def __enter__(self) -> "Forwards":
         self._thread = threading.get_ident()
@@ -107,7 +135,7 @@ class Forwards:
 
     def _look(self, _: Any, arguments: tuple, __: Any) -> None:
         if threading.get_ident() == self._thread:
-            self.seen += len(arguments[0])
+            self.passes.append(len(arguments[0]))
 
 
 class Studio:
@@ -145,20 +173,23 @@ class Studio:
         return self.pipeline(model).conditioner.reads_words
 
     def class_names(self, model: str) -> list[str]:
-        """What a visitor may choose from: the class ids, with names where they are not digits."""
+        """What a visitor may choose from, each different from the others: digits, or the names of classes."""
         pipeline = self.pipeline(model)
         if self.takes_prompts(model):
             return [str(i) for i in range(len(DIGIT_NAMES))]
-        names = pipeline.config.id2label or {}
         count = pipeline.denoiser.config.num_classes
-        if self._draws_digits(model):
+        if self.draws_digits(model):
             return [str(i) for i in range(count)]
-        return [f"{i} {names[i].split(',')[0]}" if i in names else str(i) for i in range(count)]
+        known = pipeline.config.id2label or {}
+        names = [known[i].split(",")[0].strip() if i in known else str(i) for i in range(count)]
+        often = {name for name, n in Counter(names).items() if n > 1 or not name}
+        return [f"{i} {name}" if name in often else name for i, name in enumerate(names)]
 
     def settings(self, model: str) -> Settings:
         """What a model is saved with."""
         config = self.pipeline(model).config
-        return Settings(model, config.default_num_inference_steps, config.default_guidance_scale)
+        interval = tuple(config.default_guidance_interval)
+        return Settings(model, config.default_num_inference_steps, config.default_guidance_scale, interval=interval)
 
     def schedulers(self, model: str) -> list[str]:
         """Short names of the schedulers that fit a model."""
@@ -206,7 +237,7 @@ class Studio:
 
     def classifier(self, model: str) -> DigitClassifier | None:
         """The digit classifier that ships, for models of digits; None for others."""
-        if not self._draws_digits(model) or self.pipeline(model).denoiser.config.in_channels != 1:
+        if not self.draws_digits(model) or self.pipeline(model).denoiser.config.in_channels != 1:
             return None
         with self._loading:
             self._classifier = self._classifier or load_classifier()
@@ -225,24 +256,18 @@ class Studio:
             ValueError: more than one visitor may ask for at once.
         """
         if settings.steps > MOST_STEPS:
-            raise ValueError(f"steps: got {settings.steps}, expected {MOST_STEPS:,} or fewer.")
+            raise Complaint("bad_whole", field="steps", got=settings.steps, least=1, most=MOST_STEPS)
         images = len(asked) * repeats
         if images <= MOST_IMAGES:  # before prompts are read, which takes time too
             images = repeats * sum(max(len(read_prompt(x).digits), 1) if isinstance(x, str) else 1 for x in asked)
         if images > MOST_IMAGES:
-            raise ValueError(
-                f"images: got {images}, expected {MOST_IMAGES} or fewer in one go; each digit of a number is one. "
-                "Ask for fewer digits or prompts, or fewer images of each."
-            )
+            raise Complaint("too_many_images", count=images, most=MOST_IMAGES)
         looks = images * (1 if settings.guidance_scale in (0, 1) else 2)
         forwards = calls * settings.steps * (2 if settings.scheduler == "heun" else 1)
         seconds = self.line.slowness * SECONDS_AN_IMAGE * forwards * (looks + FORWARD_IN_IMAGES)
         if seconds > MOST_SECONDS:
-            fitting = max(int(settings.steps * MOST_SECONDS / seconds), 1)
-            raise ValueError(
-                f"steps: got {settings.steps} for {calls * images} images, about {seconds:.0f} s on this machine, "
-                f"expected {MOST_SECONDS} s or less; take {fitting} steps, or fewer images."
-            )
+            facts = {"steps": settings.steps, "count": calls * images, "seconds": seconds, "most": MOST_SECONDS}
+            raise Complaint("too_much_work", fitting=max(int(settings.steps * MOST_SECONDS / seconds), 1), **facts)
         return seconds
 
     def stream(self, call: Callable[[StepCallback], Any], seconds: float = 0.0) -> Iterator[Step | Done | Waiting]:
@@ -300,7 +325,8 @@ class Studio:
             if thread.is_alive():
                 thread.join()
 
-    def _draws_digits(self, model: str) -> bool:
+    def draws_digits(self, model: str) -> bool:
+        """Whether a model's classes are the ten digits, or its prompts are numbers."""
         names = self.pipeline(model).config.get("id2label")
         known = names is None or [name.split(",")[0] for name in names.values()] == list(DIGIT_NAMES)
         classes = self.pipeline(model).denoiser.config.num_classes

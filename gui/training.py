@@ -1,6 +1,7 @@
 """The tab that shows a run: its losses, and its samples from the first grid to the last, live if one likes."""
 
 import re
+import warnings
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -14,6 +15,7 @@ from .parts import Desk, Result
 from .pictures import picture, thin
 from .plots import loss_by_time_plot, loss_plot
 from .snippets import training_snippet
+from .words import Complaint
 
 # Seconds between two looks at a run that is followed.
 LOOK_EVERY = 3
@@ -41,35 +43,23 @@ def open_run(name: str | None, any_folder: bool) -> RunFolder:
     Raises:
         ValueError: no folder of a run, or one that this page may not open.
     """
-    from ..training.history import NUM_TENTHS, read_history
+    from ..training.history import read_history
 
     name = (name or "").strip()
     path = SHIPPED_FOLDER / name if name in shipped_names() else Path(name).expanduser()
     if not any_folder and name not in shipped_names():
-        raise ValueError(f"run: got {name!r}, expected one of {', '.join(shipped_names())}.")
-    try:
-        lines = read_history(path / "history.jsonl") if name else []
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path.name}/history.jsonl: {error}; expected lines of JSON.") from error
-    sound = [line for line in lines if _is_sound(line, NUM_TENTHS)]
+        raise Complaint("not_this_run", got=name, known=", ".join(shipped_names()))
+    history = path / "history.jsonl"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of lines that are passed over: the page counts them
+        lines = read_history(history) if name else []
     grids = sorted(p for p in (path / "samples").glob("step-*.png") if p.is_file()) if name else []
     if not lines and not grids:
-        raise ValueError(
-            f"run: got {name!r}, expected a folder with a history.jsonl, such as runs/mine, "
-            "which `text2digit train --output-dir runs/mine` writes."
-        )
+        raise Complaint("no_run", got=name)
     if not grids and (path / "samples.png").is_file():
         grids = [path / "samples.png"]
-    return RunFolder(path, sound, grids, len(lines) - len(sound))
-
-
-def _is_sound(line: Any, levels: int) -> bool:
-    """Whether a line of a history can be shown; its losses are of so many noise levels."""
-    if not isinstance(line, dict) or not isinstance(line.get("step"), int):
-        return False
-    by_time = line.get("loss_by_time") or [None] * levels
-    numbers = [line.get("loss"), line.get("validation_loss"), *(by_time if isinstance(by_time, list) else "?")]
-    return len(numbers) == levels + 2 and all(number is None or isinstance(number, int | float) for number in numbers)
+    written = history.read_bytes().count(b"\n") if history.is_file() else 0
+    return RunFolder(path, lines, grids, max(written - len(lines), 0))
 
 
 def training_tab(desk: Desk, tab: gr.Tab, any_folder: bool) -> None:
@@ -98,11 +88,11 @@ def training_tab(desk: Desk, tab: gr.Tab, any_folder: bool) -> None:
     def look(name: str, place: float, newest: bool) -> dict:
         try:
             found = open_run(name, any_folder)
+            last = len(found.grids)
+            chosen = last if newest else max(1, min(int(place), last))
+            updates = show_run(desk, result, found, chosen)
         except Exception as error:
             return result.error(error)
-        last = len(found.grids)
-        chosen = last if newest else max(1, min(int(place), last))
-        updates = show_run(desk, result, found, chosen)
         moved = gr.update(value=max(chosen, 1), maximum=max(last, 2), visible=last > 1)
         return {**updates, plots: _plots(desk, found), slider: moved}
 
@@ -151,9 +141,9 @@ def show_run(desk: Desk, result: Result, run: RunFolder, place: int) -> dict:
 
 def _plots(desk: Desk, run: RunFolder) -> str:
     words = desk.words
-    levels = loss_by_time_plot(run.lines, words("loss_by_time_plot"))
+    levels = loss_by_time_plot(run.lines, words)
     levels = levels or f'<p class="t2d-note">{words("no_levels")}</p>'
-    loss = loss_plot(run.lines, words("loss_plot")) if run.lines else ""
+    loss = loss_plot(run.lines, words) if run.lines else ""
     return f'<div class="plots">{loss}{levels}</div>'
 
 

@@ -6,6 +6,7 @@ const canvas = element.querySelector("canvas"), context = canvas.getContext("2d"
 const radius = over ? 2.2 : 1.25;
 let ink = new Uint8Array(side * side), paper = null;
 let cursor = [side >> 1, side >> 1], last = null, told = "", keyed = false;
+const before = []; // values that Undo goes back to, the newest last
 
 const toHex = (bytes) => Array.from(bytes, (b) => b.toString(16).padStart(2, "0")).join("");
 const fromHex = (text) => Uint8Array.from({ length: side * side }, (_, i) => parseInt(text.substr(2 * i, 2), 16) || 0);
@@ -37,6 +38,7 @@ function dab(x, y, value = 255) {
 
 function tell() {
   const inked = ink.some((b) => b > 0);
+  remember();
   told = over ? (paper ? toHex(paper) + ":" + (inked ? toHex(ink) : "") : "") : inked ? toHex(ink) : "";
   props.value = told;
   trigger("change");
@@ -86,14 +88,33 @@ canvas.addEventListener("blur", () => {
   keyed = false;
   paint();
 });
-element.querySelector("button").addEventListener("click", () => {
+element.querySelector("[name=clear]").addEventListener("click", () => {
   ink.fill(0);
   tell();
 });
+const undo = element.querySelector("[name=undo]");
+undo.disabled = true;
+undo.addEventListener("click", () => {
+  show(before.pop());
+  undo.disabled = !before.length;
+  props.value = told;
+  trigger("change");
+});
+
+function remember() {
+  before.push(told);
+  if (before.length > 50) before.shift();
+  undo.disabled = false;
+}
 
 function read() {
   const text = props.value || "";
   if (text === told) return;
+  remember();
+  show(text);
+}
+
+function show(text) {
   told = text;
   const [first, second] = text.split(":");
   paper = over && first ? fromHex(first) : null;
@@ -101,5 +122,4 @@ function read() {
   paint();
 }
 watch("value", read);
-read();
-paint();
+show(props.value || "");

@@ -129,10 +129,10 @@ def test_draw_streams_and_gives_files(visit):
         "e => window.seen.add(e.innerText.trim()))).observe(document.body, {subtree: true, childList: true})"
     )
     button(page, "Draw").click()
-    expect(status(page)).to_contain_text(re.compile(r"10 images in \d+\.\d\d s: \d+ steps, \d+ forwards"))
+    expect(status(page)).to_contain_text(re.compile(r"10 images in \d+\.\d\d s: \d+ steps, \d+ forward passes"))
     assert any(re.fullmatch(r"Step \d+ of \d+", text) for text in page.evaluate("[...window.seen]"))
     assert pictures(page).first.get_attribute("src") != noise
-    assert pictures(page).nth(7).get_attribute("alt") == "Digit drawn by the model: 7"
+    assert pictures(page).nth(7).get_attribute("alt") == "Drawn by the model: 7"
     unfold(page, "Take it with you")
     assert Image.open(BytesIO(downloaded(page, "Picture (PNG)"))).size == (2 * 291, 2 * 30)
     assert Image.open(BytesIO(downloaded(page, "Animation (GIF)"))).n_frames > 1
@@ -159,9 +159,12 @@ def test_prompts_take_the_place_of_classes(visit):
 @pytest.mark.parametrize(
     "field, typed, told",
     [
-        ("Seed", "abc", "seed: got 'abc', expected a whole number"),
-        ("Steps", "0", "num_inference_steps: got 0, expected a whole number from 1 up"),
-        ("Images of each", "1000", "images: got 10000, expected 100 or fewer"),
+        ("Seed", "abc", "Seed: got abc, expected a whole number from 0 to 4,294,967,295"),
+        ("Steps", "0", "Steps: got 0, expected a whole number from 1 to 1,000"),
+        ("Steps", "1001", "Steps: got 1001, expected a whole number from 1 to 1,000"),
+        ("Guidance scale", "101", "Guidance scale: got 101, expected a number from 0 to 100"),
+        ("Images of each", "1.5", "Images of each: got 1.5, expected a whole number from 1 to 100"),
+        ("Images of each", "100", "Images: got 1,000, expected 100 or fewer"),
     ],
 )
 def test_bad_input_gets_a_message_in_the_page(visit, field, typed, told):
@@ -203,7 +206,7 @@ def test_compare(visit):
     expect(status(page)).to_contain_text("The same noise, seed 0, 3 ways")
     expect(pictures(page)).to_have_count(3)
     expect(page.locator(".prose.t2d-picture").locator("visible=true")).to_contain_text(
-        re.compile(r"\d+ forwards, \d+ ms")
+        re.compile(r"\d+ forward passes, \d+ ms")
     )
 
 
@@ -224,21 +227,22 @@ def test_redraw_a_sketch(visit):
     """Would catch a sheet that forgets what was drawn, and an empty one that is sent off as a black picture."""
     page = visit()
     open_tab(page, "Edit")
+    button(page, "Clear").click()
     button(page, "Redraw").click()
-    expect(page.get_by_role("alert").locator("visible=true")).to_contain_text("sketch: it is empty")
+    expect(page.get_by_role("alert").locator("visible=true")).to_contain_text("Your sketch: it is empty")
     sketch(page, [(0.3, 0.2), (0.7, 0.2), (0.5, 0.8)])
     button(page, "Redraw").click()
-    expect(status(page)).to_contain_text("forwards")
+    expect(status(page)).to_contain_text("forward passes")
     expect(pictures(page)).to_have_count(3)
     button(page, "Clear").click()
     button(page, "Redraw").click()
-    expect(page.get_by_role("alert").locator("visible=true")).to_contain_text("sketch: it is empty")
+    expect(page.get_by_role("alert").locator("visible=true")).to_contain_text("Your sketch: it is empty")
     sheet = page.get_by_role("img", name="Your sketch").locator("visible=true")
     sheet.focus()
     for key in (" ", "ArrowDown", " ", "ArrowDown", " "):
         page.keyboard.press(key)
     button(page, "Redraw").click()
-    expect(status(page)).to_contain_text("forwards")
+    expect(status(page)).to_contain_text("forward passes")
 
 
 def test_fill_a_hole_and_go_between(visit):
@@ -247,18 +251,19 @@ def test_fill_a_hole_and_go_between(visit):
     open_tab(page, "Edit")
     open_tab(page, "Fill a hole")
     button(page, "Fill it").click()
-    expect(page.get_by_role("alert").locator("visible=true")).to_contain_text("take a drawn digit first")
-    button(page, "Take a drawn digit").click()
-    expect(page.get_by_role("alert").locator("visible=true")).to_have_count(0)
+    expect(pictures(page)).to_have_count(3)  # the sheet opens with a drawing, and a part of it that is painted
+    button(page, "Clear").click()
     button(page, "Fill it").click()
     expect(page.get_by_role("alert").locator("visible=true")).to_contain_text("nothing is painted")
+    button(page, "Draw it on the sheet").click()
+    expect(page.get_by_role("alert").locator("visible=true")).to_have_count(0)
     sketch(page, [(0.2, 0.3), (0.8, 0.3)], "Paint over")
     button(page, "Fill it").click()
-    expect(status(page)).to_contain_text("forwards")
-    open_tab(page, "Between two digits")
-    type_into(page, "Pictures", "4")
-    button(page, "Draw the way").click()
-    expect(status(page)).to_contain_text("4 pictures in")
+    expect(status(page)).to_contain_text("forward passes")
+    open_tab(page, "Between two images")
+    type_into(page, "Number of images", "4")
+    button(page, "Draw the images between").click()
+    expect(status(page)).to_contain_text("4 images in")
     expect(pictures(page)).to_have_count(4)
 
 
@@ -302,7 +307,7 @@ def test_a_phone_shows_it_all(visit, path, draw, scheme):
     page = visit(path, width=375, color_scheme=scheme, has_touch=True)
     names = {"": ("Look inside", "Compare", "Edit", "Training"), "ko": ("들여다보기", "비교", "고쳐 그리기", "학습")}
     button(page, draw).tap()
-    expect(status(page)).to_contain_text(re.compile("forwards|순전파"))
+    expect(status(page)).to_contain_text(re.compile("forward passes|모델 호출"))
     for name in (None, *names[path]):
         if name:
             open_tab(page, name)
@@ -359,7 +364,7 @@ def test_who_closes_the_page_frees_the_line(visit):
     type_into(page, "Steps", "1")
     button(page, "Stop").click()
     button(page, "Draw").click()
-    expect(status(page)).to_contain_text(re.compile(r"\b1 steps"))
+    expect(status(page)).to_contain_text(re.compile(r"\b1 step,"))
 
 
 def test_ten_visitors_are_served(visit):
@@ -373,4 +378,4 @@ def test_ten_visitors_are_served(visit):
         with page.expect_response("**/queue/join*"):  # in the line, before the next one comes
             button(page, "Draw").click()
     for steps, page in enumerate(pages, start=1):
-        expect(status(page)).to_contain_text(re.compile(rf"10 images in .* {steps} steps"))
+        expect(status(page)).to_contain_text(re.compile(rf"10 images in .* {steps} steps?,"))

@@ -93,7 +93,7 @@ def test_large_bodies_are_refused_before_they_are_parsed(app):
     host = app.local_url.removeprefix("http://").rstrip("/")
     visitor = Visitor(app, "large")
     draw = visitor.function("Draw")
-    data = visitor.inputs(draw, prompts_one_a_line="7" * 48_000_000)
+    data = visitor.inputs(draw, prompts_one_per_line="7" * 48_000_000)
     body = json.dumps({"data": data, "fn_index": draw._id, "session_hash": "large"}).encode()
     for path in ("queue/join", "run/predict"):
         started = time.perf_counter()

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from text2digit.gui import play, space
-from text2digit.gui.words import LANGUAGES, WORDS, Words
+from text2digit.gui.words import LANGUAGES, Words, all_words, cut
 
 from ..conftest import ROOT
 from ..test_structure import MODULES, imported_names
@@ -25,10 +25,10 @@ WITHOUT_GRADIO = ("studio", "trace", "pictures", "plots", "snippets", "words")
 
 def test_words_are_whole():
     """Would catch a sentence that one language lacks, a gap that only one of them fills, and words that nobody says."""
-    code = "".join(path.read_text(encoding="utf-8") for path in GUI.glob("*.py") if path.name != "words.py")
-    for key, texts in WORDS.items():
-        assert len(texts) == len(LANGUAGES) and all(texts), key
-        gaps = [sorted(re.findall(r"\{(\w+)", text)) for text in texts]
+    code = "".join(path.read_text(encoding="utf-8") for path in GUI.glob("*.py"))
+    for key, texts in all_words().items():
+        assert list(texts) == list(LANGUAGES) and all(texts.values()), key
+        gaps = [sorted(set(re.findall(r"\{(\w+)", text))) for text in texts.values()]
         assert gaps[0] == gaps[1], key
         assert re.search(f"""["']{key}["']""", code), f"{key} is said nowhere"
     with pytest.raises(ValueError, match="lang: got 'fr', expected one of en, ko"):
@@ -59,17 +59,42 @@ def test_play_with_an_unknown_model_says_so(capsys):
 
 
 def test_settings_are_read_as_typed():
-    """Would catch 2.5 steps rounded in silence, and a seed that is no number."""
+    """Would catch 2.5 steps rounded in silence, a seed that is no number, and words that no field of the page has."""
     pytest.importorskip("gradio", reason="needs the extra gui")
-    from text2digit.gui.parts import read_seed, read_settings
+    from text2digit.gui.fields import read_count, read_seed, read_settings
 
-    assert read_settings("m", 10.0, 1.5, "own", "own", " 7 ").seed == 7
-    for steps, told in ((None, "got nothing"), (2.5, "got 2.5")):
-        with pytest.raises(ValueError, match=f"steps: {told}, expected a whole number from 1 up"):
-            read_settings("m", steps, 1.5, "own", "own", "0")
-    for seed in ("abc", "", "-1", "1.5", str(2**32)):
-        with pytest.raises(ValueError, match="seed: got .* expected a whole number from 0 to 4294967295"):
+    read = read_settings("m", 10.0, 1.5, 10, 60, "own", "own", " 7 ")
+    assert read.seed == 7 and read.interval == (0.1, 0.6) and type(read.steps) is int
+    for steps in (None, "", 2.5, 0, 1001, float("inf"), float("nan"), "many"):
+        got = re.escape(str(steps)) if steps not in (None, "") else "nothing"
+        with pytest.raises(ValueError, match=f"^Steps: got {got}, expected a whole number from 1 to 1,000"):
+            read_settings("m", steps, 1.5, 0, 100, "own", "own", "0")
+    for scale in (None, 1e20, 1e9, -1, float("nan")):
+        with pytest.raises(ValueError, match="^Guidance scale: got .*, expected a number from 0 to 100"):
+            read_settings("m", 10, scale, 0, 100, "own", "own", "0")
+    with pytest.raises(ValueError, match="^Guidance interval: got 60 to 10 %"):
+        read_settings("m", 10, 1.5, 60, 10, "own", "own", "0")
+    for seed in ("abc", "", "-1", "1.5", str(2**32), "9" * 5000):
+        with pytest.raises(ValueError, match="^Seed: got .* expected a whole number from 0 to 4,294,967,295") as error:
             read_seed(seed)
+        assert len(str(error.value)) < 200
+    for count in (None, 1.5, 0, 101, float("nan")):
+        with pytest.raises(ValueError, match="^Images of each: got .*, expected a whole number from 1 to 100"):
+            read_count(count)
+
+
+def test_messages_have_the_words_of_their_page():
+    """Would catch a Korean page with English errors, "1 steps", and a message as long as what was typed."""
+    pytest.importorskip("gradio", reason="needs the extra gui")
+    from text2digit.gui.fields import read_count
+
+    with pytest.raises(ValueError) as error:
+        read_count(1.5)
+    assert error.value.told(Words("ko")) == "각각 몇 장: 1에서 100 사이의 정수를 넣어 주세요 (입력: 1.5)."
+    facts = {"seconds": 1, "count": 1, "steps": 1, "forwards": 2}
+    assert Words("en")("drawn", **facts) == "1 image in 1.00 s: 1 step, 2 forward passes an image."
+    assert Words("en")("drawn", **{**facts, "steps": 1000}).count("1,000 steps") == 1
+    assert cut("a" * 300 + "z") == "a" * 39 + "…" + "a" * 38 + "z" and cut("a" * 80) == "a" * 80
 
 
 def test_a_sketch_comes_back_as_it_was_drawn():
@@ -99,9 +124,9 @@ def test_a_run_s_folder_is_not_for_strangers(tmp_path):
 
     (tmp_path / "history.jsonl").write_text('{"step": 1, "loss": 1.0}\n')
     assert open_run(str(tmp_path), any_folder=True).lines == [{"step": 1, "loss": 1.0}]
-    with pytest.raises(ValueError, match="run: got .*, expected one of"):
+    with pytest.raises(ValueError, match="Run: got .*, expected one of"):
         open_run(str(tmp_path), any_folder=False)
-    with pytest.raises(ValueError, match="run: got '', expected a folder with a history.jsonl"):
+    with pytest.raises(ValueError, match="Run: got nothing, expected a folder with a history.jsonl"):
         open_run("", any_folder=True)
 
 

@@ -14,8 +14,9 @@ gr = pytest.importorskip("gradio", reason="needs the extra gui")
 from text2digit.gui.compare import draw_columns
 from text2digit.gui.draw import draw_grid
 from text2digit.gui.edit import draw_between, redraw
+from text2digit.gui.fields import Asked
 from text2digit.gui.inside import record, show
-from text2digit.gui.parts import Asked, Desk, Result, Shelf
+from text2digit.gui.parts import Desk, Result, Shelf
 from text2digit.gui.sketch import as_image
 from text2digit.gui.studio import OWN, Settings
 from text2digit.gui.training import open_run, show_run
@@ -30,7 +31,7 @@ def desk_of(studio):
     with gr.Blocks(analytics_enabled=False):
         model = gr.Dropdown([studio.model], value=studio.model)
         desk = Desk(studio, Words("en"), Shelf(), model)
-        return desk, Result(desk, "view"), Asked(desk, one=False)
+        return desk, Result(desk, "view"), Asked(desk, one=True)
 
 
 def run_and_compare(update, result, name, tmp_path, monkeypatch):
@@ -49,9 +50,9 @@ def run_and_compare(update, result, name, tmp_path, monkeypatch):
 @pytest.mark.parametrize("scheduler, spacing", [(OWN, OWN), (OWN, "log_snr"), ("ddpm", OWN), ("dpm++", "leading")])
 def test_draw(studio, folder, scheduler, spacing, tmp_path, monkeypatch):
     """Would catch a setting that the code leaves out: each of these changes the pixels."""
-    desk, result, asked = desk_of(studio)
-    settings = Settings(folder, 3, 2.5, scheduler, spacing, seed=11)
-    *steps, last = draw_grid(desk, result, asked, settings, [3, 1], 2)
+    desk, result, _ = desk_of(studio)
+    settings = Settings(folder, 3, 2.5, scheduler, spacing, seed=11, interval=(0.3, 0.8))
+    *steps, last = draw_grid(desk, result, settings, [3, 1], 2)
     assert "Step" in steps[0][result.status] and steps[0][result.picture].count("<img") == 4
     drawn = run_and_compare(last, result, "digits.png", tmp_path, monkeypatch)
     assert drawn.std() > 0
@@ -61,10 +62,10 @@ def test_draw(studio, folder, scheduler, spacing, tmp_path, monkeypatch):
 
 def test_draw_prompts(text_studio, text_folder, tmp_path, monkeypatch):
     """Would catch rows of numbers that are cut, and words that were not understood and not told."""
-    desk, result, asked = desk_of(text_studio)
-    *_, last = draw_grid(desk, result, asked, Settings(text_folder, 2, 2, seed=4), ["a thin 7", "305", "glorp 2"], 1)
-    asked_note = asked.complaints(["a thin 7", "305", "glorp 2"])
-    assert "glorp" in asked_note and "thin" not in asked_note and "glorp" in last[result.status]
+    desk, result, _ = desk_of(text_studio)
+    *_, last = draw_grid(desk, result, Settings(text_folder, 2, 2, seed=4), ["a thin 7", "305", "glorp 2"], 1)
+    note = desk.notes(["a thin 7", "305", "glorp 2"])
+    assert "glorp" in note and "thin" not in note and "glorp" in last[result.status]
     drawn = run_and_compare(last, result, "digits.png", tmp_path, monkeypatch)
     assert drawn.shape[1] > 3 * drawn.shape[0]
 
@@ -75,20 +76,20 @@ def test_inside(studio, folder, scheduler, scale, tmp_path, monkeypatch):
     desk, result, _ = desk_of(studio)
     with gr.Blocks(analytics_enabled=False):
         plots = gr.HTML()
-    *_, trace = record(desk, Settings(folder, 4, scale, scheduler, seed=2), [6])
+    *_, trace = record(desk, Settings(folder, 4, scale, scheduler, seed=2, interval=(0.5, 1)), [6])
     update = show(desk, result, plots, trace, 3)
     assert "Step 3 of" in update[result.status] and update[plots].count("<svg") == 3
     run_and_compare(update, result, "inside.png", tmp_path, monkeypatch)
 
 
 def test_inside_of_a_prompt(text_studio, text_folder, tmp_path, monkeypatch):
-    desk, result, _ = desk_of(text_studio)
+    desk, result, asked = desk_of(text_studio)
     with gr.Blocks(analytics_enabled=False):
         plots = gr.HTML()
     *_, trace = record(desk, Settings(text_folder, 3, 2), ["a thin 7"])
     run_and_compare(show(desk, result, plots, trace, 2), result, "inside.png", tmp_path, monkeypatch)
     with pytest.raises(ValueError, match="a number of 2 digits, expected one digit"):
-        list(record(desk, Settings(text_folder, 3, 2), ["42"]))
+        asked.read(text_folder, None, "42")
 
 
 def test_compare(studio, folder, tmp_path, monkeypatch):
@@ -97,7 +98,7 @@ def test_compare(studio, folder, tmp_path, monkeypatch):
     columns = [Settings(folder, 3, 1.5, "ddim"), Settings(folder, 2, 3, "unipc"), Settings(folder, 4, 1, "ddpm")]
     *_, last = draw_columns(desk, result, columns, [3])
     text = last[result.picture]
-    assert all(f"{n} forwards" in text for n in (6, 4)) and text.count("<img") == 3
+    assert all(f"{n} forward passes" in text for n in (6, 4)) and text.count("<img") == 3
     drawn = run_and_compare(last, result, "compare.png", tmp_path, monkeypatch)
     first, second = drawn[:, :58], drawn[:, 58:116]
     assert not np.array_equal(first, second)
@@ -111,7 +112,7 @@ def test_redraw_and_inpaint(studio, folder, tmp_path, monkeypatch):
     mask = torch.zeros(28, 28, dtype=torch.uint8)
     mask[:14] = 255
     for i, given in enumerate((None, as_image(mask))):
-        settings = Settings(folder, 4, 2, seed=7)
+        settings = Settings(folder, 4, 2, seed=7, interval=(0, 0.6))
         *_, last = redraw(desk, result, settings, [8], as_image(sketch), 0.75, given)
         place = tmp_path / str(i)
         place.mkdir()
@@ -125,7 +126,7 @@ def test_the_forwards_of_an_edit_are_counted(studio, folder):
     desk, result, _ = desk_of(studio)
     sketch = torch.full((28, 28), 255, dtype=torch.uint8)
     *_, last = redraw(desk, result, Settings(folder, 4, 1, scheduler="heun"), [8], as_image(sketch), 1.0, None)
-    assert ", 7 forwards" in str(last[result.status])
+    assert ", 7 forward passes" in str(last[result.status])
 
 
 def test_between(studio, folder, tmp_path, monkeypatch):

@@ -160,20 +160,20 @@ def test_forwards_are_counted_and_not_reckoned(studio, folder, scheduler, forwar
 
 def test_too_much_work_is_refused(studio, folder, text_studio, text_folder, monkeypatch):
     """Would catch digits of a number that count for nothing, and limits that a slow machine does not know of."""
-    with pytest.raises(ValueError, match="images: got 101, expected 100 or fewer"):
+    with pytest.raises(ValueError, match="Images: got 101, expected 100 or fewer"):
         studio.seconds(Settings(folder, 1, 1.0), [3], 101)
-    with pytest.raises(ValueError, match="images: got 2000, expected 100 or fewer in one go; each digit .* is one"):
+    with pytest.raises(ValueError, match="Images: got 2,000, expected 100 or fewer in one go; each digit .* is one"):
         text_studio.seconds(Settings(text_folder, 1, 1.0), ["12345678901234567890"] * 100)
-    with pytest.raises(ValueError, match="images: got 500000, expected"):
+    with pytest.raises(ValueError, match="Images: got 500,000, expected"):
         text_studio.seconds(Settings(text_folder, 1, 1.0), ["1"] * 500_000)
     for steps in (1001, 20_000):
-        with pytest.raises(ValueError, match=f"steps: got {steps}, expected 1,000 or fewer"):
+        with pytest.raises(ValueError, match=f"Steps: got {steps}, expected a whole number from 1 to 1,000"):
             studio.seconds(Settings(folder, steps, 1.0), [3])
     one, many = (studio.seconds(Settings(folder, 200, 1.5), [3], n) for n in (1, 100))
     assert 0 < one < many < 180 and studio.seconds(Settings(folder, 200, 1.5), [3], calls=7) == pytest.approx(7 * one)
     assert studio.seconds(Settings(folder, 200, 1.0), [3], 100) < many  # guidance looks twice
     monkeypatch.setattr(studio.line, "slowness", 1000 * 180 / many)
-    with pytest.raises(ValueError, match=r"steps: got 200 for 100 images, about .* s on this machine, expected 180 s"):
+    with pytest.raises(ValueError, match=r"Steps: got 200 for 100 images, about .* s on this machine, expected 180 s"):
         studio.seconds(Settings(folder, 200, 1.5), [3], 100)
 
 
@@ -188,4 +188,4 @@ def test_the_classifier_judges_digits_alone(pipeline, tmp_path):
     pipeline.register_to_config(id2label={i: f"shoe {i}" for i in range(10)})
     pipeline.save_pretrained(tmp_path / "shoes")
     studio = Studio(str(tmp_path / "shoes"), others=())
-    assert studio.classifier(studio.model) is None and studio.class_names(studio.model)[3] == "3 shoe 3"
+    assert studio.classifier(studio.model) is None and studio.class_names(studio.model)[3] == "shoe 3"
