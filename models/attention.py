@@ -3,12 +3,14 @@
 Dimension letters: B batch, L tokens, S tokens of the text, N heads, D width.
 """
 
+from typing import cast
+
 import torch
 from diffusers.models.attention import AttentionModuleMixin
 from diffusers.models.attention_dispatch import dispatch_attention_fn
 from torch import nn
 
-from .linear import DigitLinear
+from .linear import apply_linear
 
 
 class DigitAttnProcessor:
@@ -25,14 +27,15 @@ class DigitAttnProcessor:
         encoder_hidden_states: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        source = cast(torch.Tensor, encoder_hidden_states if attn.is_cross_attention else hidden_states)
         if attn.fused_projections and not attn.is_cross_attention:
-            query, key, value = attn.to_qkv(hidden_states).chunk(3, dim=-1)
+            query, key, value = apply_linear(attn.to_qkv, hidden_states).chunk(3, dim=-1)
         elif attn.fused_projections:
-            query = attn.to_q(hidden_states)
-            key, value = attn.to_kv(encoder_hidden_states).chunk(2, dim=-1)
+            query = apply_linear(attn.to_q, hidden_states)
+            key, value = apply_linear(attn.to_kv, source).chunk(2, dim=-1)
         else:
-            source = encoder_hidden_states if attn.is_cross_attention else hidden_states
-            query, key, value = attn.to_q(hidden_states), attn.to_k(source), attn.to_v(source)
+            query = apply_linear(attn.to_q, hidden_states)
+            key, value = apply_linear(attn.to_k, source), apply_linear(attn.to_v, source)
 
         query, key, value = (x.unflatten(-1, (attn.heads, -1)) for x in (query, key, value))  # (B, L or S, N, D/N)
         attended = dispatch_attention_fn(
@@ -43,7 +46,7 @@ class DigitAttnProcessor:
             backend=self._attention_backend,
             parallel_config=self._parallel_config,
         )
-        return attn.to_out(attended.flatten(2).to(query.dtype))  # (B, L, D)
+        return apply_linear(attn.to_out, attended.flatten(2).to(query.dtype))  # (B, L, D)
 
 
 class DigitAttention(nn.Module, AttentionModuleMixin):
@@ -70,10 +73,10 @@ class DigitAttention(nn.Module, AttentionModuleMixin):
         self.use_bias = True  # read by AttentionModuleMixin when it fuses the projections
         self.is_cross_attention = cross_attention_dim is not None
         source_dim = cross_attention_dim or dim
-        self.to_q = DigitLinear(dim, dim)
-        self.to_k = DigitLinear(source_dim, dim)
-        self.to_v = DigitLinear(source_dim, dim)
-        self.to_out = DigitLinear(dim, dim)
+        self.to_q = nn.Linear(dim, dim)
+        self.to_k = nn.Linear(source_dim, dim)
+        self.to_v = nn.Linear(source_dim, dim)
+        self.to_out = nn.Linear(dim, dim)
         self.processor = DigitAttnProcessor()
 
     def forward(

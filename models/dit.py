@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from .attention import DigitAttention, text_condition
 from .embeddings import ConditionEmbedding, check_sizes, class_images, sincos_position_embedding
-from .linear import DigitLinear
+from .linear import apply_linear
 from .saved import StoredModelMixin
 
 
@@ -25,37 +25,45 @@ def modulate(x: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor) -> torch
     return x * (1 + scale) + shift
 
 
-class NeighbourConv(nn.Conv2d):
-    """Adds to each token what a depthwise convolution makes of the patches around it; it starts at zero.
+def add_neighbours(conv: nn.Conv2d | None, x: torch.Tensor) -> torch.Tensor:
+    """Return the tokens plus what a depthwise convolution makes of the patches around each; `None` adds nothing.
 
     This is the positional encoding of CPVT (2102.10882, section 3.3), which also tells a block what lies next to what.
 
     Args:
-        dim: width of the tokens.
-        kernel_size: side of the window in patches, odd.
-    """
+        conv: keeps the width and the height of its images.
+        x: (B, L, D) tokens, the rows of a square of patches one after another.
 
-    def __init__(self, dim: int, kernel_size: int):
-        super().__init__(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim)
+    Returns:
+        (B, L, D).
+    """
+    if conv is None:
+        return x
+    grid = x.transpose(1, 2).unflatten(2, (math.isqrt(x.shape[1]), -1))  # (B, D, H / P, W / P)
+    return x + conv(grid).flatten(2).transpose(1, 2)
+
+
+class MLP(nn.Sequential):
+    """`nn.Sequential` that calls its linear layers by `apply_linear`."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x (B, L, D), the rows of a square of patches one after another; returns the same shape."""
-        grid = x.transpose(1, 2).unflatten(2, (math.isqrt(x.shape[1]), -1))  # (B, D, H / P, W / P)
-        return x + super().forward(grid).flatten(2).transpose(1, 2)
+        for layer in self:
+            x = apply_linear(layer, x)
+        return x
 
 
 class DiTBlock(nn.Module):
     """Self-attention and MLP, each modulated before and gated after by the condition; the gates start at zero.
 
     With text, cross-attention stands between the two and its output projection starts at zero (PixArt-alpha,
-    2310.00426, section 2.3). With a kernel size, a `NeighbourConv` stands before self-attention and before the MLP.
+    2310.00426, section 2.3). With a kernel size, `add_neighbours` comes before self-attention and before the MLP.
 
     Args:
         dim: width of the tokens.
         heads: attention heads.
         mlp_ratio: width of the MLP over `dim`.
         cross_attention_dim: width of the text tokens; None without text.
-        conv_kernel_size: side of the `NeighbourConv`s; None without them.
+        conv_kernel_size: side of the convolutions of `add_neighbours`, odd; None without them.
         dropout: probability in [0, 1), inside the MLP.
     """
 
@@ -69,8 +77,9 @@ class DiTBlock(nn.Module):
         dropout: float,
     ):
         super().__init__()
+        size = conv_kernel_size
         self.conv1, self.conv2 = (
-            nn.Identity() if conv_kernel_size is None else NeighbourConv(dim, conv_kernel_size) for _ in range(2)
+            None if size is None else nn.Conv2d(dim, dim, size, padding=size // 2, groups=dim) for _ in range(2)
         )
         self.norm1 = nn.LayerNorm(dim, elementwise_affine=False, eps=1e-6)
         self.attention = DigitAttention(dim, heads)
@@ -78,7 +87,7 @@ class DiTBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim, elementwise_affine=False, eps=1e-6)
         hidden = int(dim * mlp_ratio)
         # The exact GELU: on CPUs it is faster than the tanh of DiT's reference, whose values differ by under 5e-4.
-        self.mlp = nn.Sequential(DigitLinear(dim, hidden), nn.GELU(), nn.Dropout(dropout), DigitLinear(hidden, dim))
+        self.mlp = MLP(nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim))
         self.modulation = nn.Linear(dim, 6 * dim)
 
     def forward(
@@ -89,11 +98,11 @@ class DiTBlock(nn.Module):
         mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(F.silu(condition))[:, None].chunk(6, dim=-1)
-        x = self.conv1(x)
+        x = add_neighbours(self.conv1, x)
         x = x + gate1 * self.attention(modulate(self.norm1(x), shift1, scale1))  # (B, L, D)
         if self.cross_attention is not None:
             x = x + self.cross_attention(x, text, mask)
-        x = self.conv2(x)
+        x = add_neighbours(self.conv2, x)
         return x + gate2 * self.mlp(modulate(self.norm2(x), shift2, scale2))  # (B, L, D)
 
 
@@ -111,7 +120,7 @@ class DigitDiT2DModel(StoredModelMixin, AttentionMixin, ConfigMixin):
         num_layers: number of blocks.
         num_attention_heads, attention_head_dim: their product is the width, a multiple of 4.
         mlp_ratio: width of the MLPs over the width of the tokens.
-        conv_kernel_size: side, in patches and odd, of two `NeighbourConv`s in every block, without which a small
+        conv_kernel_size: side, in patches and odd, of two convolutions in every block, without which a small
             transformer is slow to learn what lies next to what (CHANGELOG.md); None is DiT as published.
         dropout: probability in [0, 1), inside the MLPs.
         pipeline_defaults: class names, steps and guidance that a pipeline of these weights uses; the model does not.
@@ -145,19 +154,11 @@ class DigitDiT2DModel(StoredModelMixin, AttentionMixin, ConfigMixin):
         pipeline_defaults: dict[str, Any] | None = None,
     ):
         super().__init__()
-        check_sizes(
-            sample_size=sample_size,
-            in_channels=in_channels,
-            out_channels=out_channels,
-            num_classes=num_classes,
-            class_channels=class_channels,
-            cross_attention_dim=cross_attention_dim,
-            patch_size=patch_size,
-            num_layers=num_layers,
-            num_attention_heads=num_attention_heads,
-            attention_head_dim=attention_head_dim,
-            conv_kernel_size=conv_kernel_size,
+        counts = (
+            *("sample_size", "in_channels", "out_channels", "num_classes", "class_channels", "cross_attention_dim"),
+            *("patch_size", "num_layers", "num_attention_heads", "attention_head_dim", "conv_kernel_size"),
         )
+        check_sizes(**{name: self.config[name] for name in counts})
         if sample_size % patch_size:
             raise ValueError(
                 f"sample_size: got {sample_size}, which patches of {patch_size} pixels do not tile; use a multiple."
@@ -173,8 +174,7 @@ class DigitDiT2DModel(StoredModelMixin, AttentionMixin, ConfigMixin):
         grid = sample_size // patch_size
         self.patch_in = nn.Conv2d(in_channels, dim, patch_size, stride=patch_size)
         self.class_images = class_images(num_classes, class_channels, sample_size)
-        shown = class_channels or 0
-        self.class_in = nn.Conv2d(shown, dim, patch_size, stride=patch_size, bias=False) if shown else None
+        self.class_in = nn.Conv2d(class_channels, dim, patch_size, patch_size, bias=False) if class_channels else None
         self.condition_embedding = ConditionEmbedding(dim, num_classes, cross_attention_dim)
         # Computed from the config, so not part of the weights.
         self.register_buffer("position", sincos_position_embedding(grid, grid, dim), persistent=False)
@@ -202,15 +202,10 @@ class DigitDiT2DModel(StoredModelMixin, AttentionMixin, ConfigMixin):
             nn.init.xavier_uniform_(self.class_in.weight.flatten(1))
         nn.init.normal_(self.condition_embedding.time_in.weight, std=0.02)
         nn.init.normal_(self.condition_embedding.time_out.weight, std=0.02)
-        for module in self.modules():
-            if isinstance(module, NeighbourConv):
-                nn.init.zeros_(module.weight)
-            if isinstance(module, DiTBlock):
-                nn.init.zeros_(module.modulation.weight)
-                if module.cross_attention is not None:
-                    nn.init.zeros_(module.cross_attention.to_out.weight)
-        nn.init.zeros_(self.modulation_out.weight)
-        nn.init.zeros_(self.patch_out.weight)
+        zeros = ("conv1", "conv2", "modulation", "cross_attention.to_out", "modulation_out", "patch_out")
+        for name, parameter in self.named_parameters():
+            if name.endswith(tuple(f"{layer}.weight" for layer in zeros)):
+                nn.init.zeros_(parameter)
 
     def forward(
         self,
