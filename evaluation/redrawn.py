@@ -34,7 +34,7 @@ def redrawn(pipeline: Any) -> torch.Tensor:
     start = pipeline(digit, **settings).images
 
     def draw_again(kind: type[DigitImg2ImgPipeline], asked: Any, **arguments: Any) -> torch.Tensor:
-        again = kind.from_pipe(pipeline)
+        again: Any = kind.from_pipe(pipeline)
         again.set_progress_bar_config(disable=True)
         return again(**{conditioner.argument: asked}, image=start, **arguments, **settings).images
 

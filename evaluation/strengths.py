@@ -32,7 +32,7 @@ def by_strength(pipeline: Any, judge: Judge, strengths: Sequence[float], num: in
         strengths: in [0, 1]: fractions of `STEPS` that are drawn again; 0 leaves the digits as they are.
         num: digits, evenly over the classes. Image i has noise of seed i.
     """
-    again = DigitImg2ImgPipeline.from_pipe(pipeline)
+    again: Any = DigitImg2ImgPipeline.from_pipe(pipeline)
     again.set_progress_bar_config(disable=True)
     real = evenly(judge.held_out, num)
     asked = pipeline.conditioner.inputs_for_classes(real.labels.tolist())

@@ -138,7 +138,8 @@ def foreign_scheduler(scheduler_class: Any, config: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: it misreads what the model predicts.
     """
-    is_flow, changes = follows_flow(config), {}
+    is_flow = follows_flow(config)
+    changes: dict[str, Any] = {}
     if config.get("timestep_spacing") in OUR_SPACINGS and not takes_timesteps(scheduler_class):
         changes = {"timestep_spacing": "trailing"}  # LMS would fail in its constructor
     if short_class_name(scheduler_class) in SPACED_AS_LEADING:

@@ -38,7 +38,7 @@ def finite_number(name: str, value: Any, expected: str, least: float = -math.inf
     Raises:
         ValueError: another type, a number that is not finite, or one outside [least, most]; says what is `expected`.
     """
-    if not isinstance(value, Real) or not math.isfinite(value) or not least <= value <= most:
+    if not isinstance(value, Real) or not math.isfinite(value) or not least <= float(value) <= most:
         raise ValueError(f"{name}: got {value!r}, expected {expected}.")
     return float(value)
 
@@ -92,7 +92,7 @@ class SamplingOptions:
     """
 
     num_inference_steps: int
-    timesteps: tuple[float, ...] | None = None
+    timesteps: Sequence[float] | None = None
     strength: float = 1.0
     eta: float = 0.0
     guidance: GuidanceOptions = GuidanceOptions()

@@ -165,7 +165,8 @@ class DigitImg2ImgPipeline(DigitPipeline):
         self, inputs: dict[str, Any], negative: str | Sequence[str] | None, num_originals: int, repeats: int
     ) -> Conditions:
         """Conditions of the argument that the weights know: one image may have many, and back."""
-        conditioner, repeats = self.conditioner, whole_number("num_images_per_prompt", repeats)
+        conditioner: Any = self.conditioner
+        repeats = whole_number("num_images_per_prompt", repeats)
         given = {name for name, value in inputs.items() if value is not None}
         if given != {conditioner.argument} or (negative is not None and not conditioner.reads_words):
             what = "class_labels: expected them, and no prompt, for weights of classes."

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
@@ -104,8 +104,8 @@ class TextConditionedDigitPipeline(DigitPipeline):
         if (prompt is None) == (embedded is None):
             raise ValueError("prompt: pass exactly one of prompt and prompt_embeds.")
         conditioner = self.conditioner
-        inputs = conditioner.listed(prompt) if embedded is None else embedded
-        count = len(inputs if embedded is None else embedded.states)
+        inputs = conditioner.listed(prompt) if prompt is not None else cast(Embedded, embedded)
+        count = len(inputs.states if isinstance(inputs, Embedded) else inputs)
         generators = make_generators(generator, count * whole_number("num_images_per_prompt", repeats))
         negative = negative_prompt if negative_embedded is None else negative_embedded
         return conditioner.encode(inputs, negative, repeats=int(repeats), generators=generators), generators
@@ -120,7 +120,7 @@ class TextConditionedDigitPipeline(DigitPipeline):
         negative_prompt_embeds: torch.Tensor | None = None,
         prompt_attention_mask: torch.Tensor | None = None,
         negative_prompt_attention_mask: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor | None]:
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """Return embeddings that a call takes in place of prompts, in the form of diffusers' PixArt pipelines.
 
         Args:

@@ -14,6 +14,7 @@ Names: t is the current timestep and r the next, cleaner one (diffusers' `r_time
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ class StepPlan:
     advance: tuple[float, ...]
     correct: tuple[float, ...] = ()
     raw: float = 0.0
-    noise: float = 0.0
+    noise: Any = 0.0  # a number, but for DDPM's learned variance, which its class puts here as a tensor
 
 
 class Walk:
@@ -213,12 +214,13 @@ def unipc_plan(
     # lambda = log(alpha / sigma) is half the log-SNR; clean data lies infinitely far up.
     lambdas = [math.log((alpha or LEAST_ALPHA) / sigma) if sigma > 0 else math.inf for alpha, sigma in levels]
     plan: list[StepPlan] = []
-    way: tuple[Any, ...] = ()
+    way: Callable[..., tuple[float, ...]] | None = None
     for i, (t, r, read, level_t, level_r) in enumerate(_steps(timesteps, levels, prediction_type, begin), begin):
-        correct = _unipc_step(*way, corrects=True) if way and i - 1 not in disable_corrector else ()
+        correct = way(corrects=True) if way and i - 1 not in disable_corrector else ()
         used = min(order, i - begin + 1, len(levels) - 1 - i if lower_order_final else order)
-        way = (solver_type, level_t, level_r, lambdas[i], lambdas[i + 1], lambdas[i - used + 1 : i][::-1])
-        plan.append(StepPlan(t, r, read, advance=_unipc_step(*way), correct=correct))
+        ends = (level_t, level_r, lambdas[i], lambdas[i + 1])
+        way = partial(_unipc_step, solver_type, *ends, lambdas[i - used + 1 : i][::-1])
+        plan.append(StepPlan(t, r, read, advance=way(), correct=correct))
     return plan
 
 

@@ -55,7 +55,7 @@ def test_imports_flow_one_way(path):
         assert parts[0] not in LEVEL, f"bare import of {name}: it would make every class twice"
 
 
-@pytest.mark.parametrize("module", ["noise", "prediction", "spacing"])
+@pytest.mark.parametrize("module", ["noise", "spacing"])
 def test_the_maths_needs_torch_alone(module):
     names = {name.split(".")[0] for name in imported_names(ROOT / "schedulers" / f"{module}.py")}
     assert names <= {"torch", "math", "typing", "collections", "functools"}
