@@ -122,7 +122,7 @@ def test_versions_agree():
 
     assert f'version="{text2digit.__version__}"' in (ROOT / "setup.py").read_text(encoding="utf-8")
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert re.search(r"^## (\S+)", changelog, re.MULTILINE).group(1) == text2digit.__version__
+    assert re.search(r"^## (\d\S*)", changelog, re.MULTILINE).group(1) == text2digit.__version__
 
 
 def test_python_in_readme_runs(tmp_path, monkeypatch):
