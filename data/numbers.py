@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from .words import ENGLISH_ORDINALS, ENGLISH_WORDS, KOREAN_ORDINALS, NATIVE_KOREAN, NUMERAL_ORDINALS, SINO_KOREAN
 
 MAX_DIGITS = 20
+# What spells a number of so many digits has fewer words and characters; longer runs are refused unread.
+MAX_SPELLED = 300
 TEENS = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
 TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 UNITS = {
@@ -40,6 +42,12 @@ _ROMAN = re.compile("m{0,3}(cm|cd|d?c{0,3})(xc|xl|l?x{0,3})(ix|iv|v?i{0,3})")
 ROMAN_VALUES = {"m": 1000, "d": 500, "c": 100, "l": 50, "x": 10, "v": 5, "i": 1}
 
 
+def cut_middle(text: str, longest: int = 60) -> str:
+    """Quote a text for a message, without its middle where it is long."""
+    half = longest // 2
+    return repr(text) if len(text) <= longest else f"{text[:half]!r} … {text[-half:]!r}"
+
+
 def is_number_word(word: str) -> bool:
     """Whether a lower-case word, without punctuation around it, can be a part of a number."""
     return word in ENGLISH or _is_numeral(word) or _is_roman(word) or _is_korean(word)
@@ -65,11 +73,11 @@ def parse_number(text: str | Sequence[str]) -> tuple[int, ...]:
     digits = _parse(words)
     if digits is None:
         raise ValueError(
-            f"number: got {shown!r}, expected a whole number from 0 up, such as 2026, 'three hundred and five', XIV, "
-            "'이천이십육' or '스물셋'."
+            f"number: got {cut_middle(shown)}, expected a whole number from 0 up, such as 2026, "
+            "'three hundred and five', XIV, '이천이십육' or '스물셋'."
         )
     if len(digits) > MAX_DIGITS:
-        raise ValueError(f"number: got {shown!r} of {len(digits)} digits, expected at most {MAX_DIGITS}.")
+        raise ValueError(f"number: got {cut_middle(shown)} of {len(digits)} digits, expected at most {MAX_DIGITS}.")
     return digits
 
 
@@ -78,6 +86,8 @@ def _parse(words: Sequence[str]) -> tuple[int, ...] | None:
         return None
     if all(_is_numeral(word) for word in words):
         return tuple(int(character) for word in words for character in word)
+    if sum(map(len, words)) > MAX_SPELLED or len(words) > MAX_SPELLED // 6:
+        return None
     if len(words) == 1 and _is_roman(words[0]) and words[0] not in ENGLISH:
         return _digits(_roman_value(words[0]))
     if all(_is_numeral(word) or _is_korean(word) for word in words):

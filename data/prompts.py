@@ -1,12 +1,11 @@
 """What a prompt says, as far as the captions' words go: which digits, which properties, and what was not understood."""
 
-import difflib
 import re
 import unicodedata
 from dataclasses import dataclass
 
 from .captions import ANY_DIGIT, FORMS
-from .numbers import ENGLISH, is_number_word, parse_number
+from .numbers import ENGLISH, cut_middle, is_number_word, parse_number
 from .words import (
     ENGLISH_ARTICLES,
     FILLERS,
@@ -23,8 +22,10 @@ from .words import (
 _PUNCTUATION = ".,!?;:\"'“”‘’()[]{}…~*"
 # Number words that stand for a thing or a person as often: "a thick one", "I want".
 PRONOUNS = {"i", "one", "하나"}
-# How alike a typo and the word that it is taken for must be, from 0 to 1.
-ALIKE = 0.75
+# Characters of a prompt, and of a word in it.
+MAX_PROMPT, MAX_WORD = 10_000, 100
+# The most words that a message lists.
+MAX_LISTED = 5
 
 
 def _words_of(*texts: str) -> set[str]:
@@ -57,7 +58,19 @@ SAID = {
     "and",
 }
 KNOWN = SAID | _FILLERS
-_CORRECTABLE = sorted(word for word in KNOWN | ENGLISH if word.isascii() and len(word) > 2)
+_LONGEST = max(map(len, KNOWN))
+
+
+def _deletions(word: str) -> set[str]:
+    """The word, and the word without each of its letters."""
+    return {word, *(word[:i] + word[i + 1 :] for i in range(len(word)))}
+
+
+# Two words of which one follows from the other by one mistake share one of these.
+_BY_DELETION: dict[str, list[str]] = {}
+for _word in sorted(word for word in KNOWN | ENGLISH if word.isascii() and len(word) > 2):
+    for _deletion in _deletions(_word):
+        _BY_DELETION.setdefault(_deletion, []).append(_word)
 
 
 @dataclass(frozen=True)
@@ -82,9 +95,11 @@ class Reading:
 
     def complaint(self) -> str:
         """What was not understood, as a sentence for a person; "" if all was."""
-        parts = [f"{word!r} was read as {other!r}" for word, other in self.corrected.items()]
+        parts = [f"{word!r} was read as {other!r}" for word, other in list(self.corrected.items())[:MAX_LISTED]]
         if self.unknown:
-            parts.append(f"not understood and left out: {', '.join(map(repr, self.unknown))}")
+            more = f" and {len(self.unknown) - MAX_LISTED:,} more" if len(self.unknown) > MAX_LISTED else ""
+            shown = ", ".join(map(cut_middle, self.unknown[:MAX_LISTED]))
+            parts.append(f"not understood and left out: {shown}{more}")
         return "; ".join(parts)
 
 
@@ -95,10 +110,10 @@ def read_prompt(prompt: str) -> Reading:
         prompt: in English or Korean, such as "a thick, slanted seven" or "굵은 칠"; "" says nothing.
 
     Raises:
-        ValueError: a number that is none, such as "3.5", or several numbers.
+        ValueError: a number that is none, such as "3.5", several numbers, or too long a prompt or word.
     """
     words, unknown, corrected = [], [], {}
-    for raw in re.sub(r"(?<=\w)-(?=\w)", " ", unicodedata.normalize("NFKC", prompt)).lower().split():
+    for raw in re.sub(r"(?<=\w)-(?=\w)", " ", _normalized(prompt)).lower().split():
         word = raw.strip(_PUNCTUATION)
         known = _known_form(word)
         if known is None and word and any(c.isdecimal() for c in word):
@@ -129,8 +144,49 @@ def read_prompt(prompt: str) -> Reading:
     )
 
 
+def _normalized(prompt: str) -> str:
+    """The prompt in normal form NFKC, word by word: over a long run of accents that takes quadratic time.
+
+    Raises:
+        ValueError: it is too long, or has too long a word, before or after.
+    """
+    normalized = prompt
+    if len(prompt) <= 4 * MAX_PROMPT:  # a syllable may be three characters that become one
+        _check_words(prompt, 4 * MAX_WORD)
+        normalized = " ".join(unicodedata.normalize("NFKC", word) for word in prompt.split())
+    if len(normalized) > MAX_PROMPT:
+        raise ValueError(
+            f"prompt: got {len(normalized):,} characters, expected at most {MAX_PROMPT:,}; pass a list of prompts."
+        )
+    _check_words(normalized, MAX_WORD)
+    return normalized
+
+
+def _check_words(text: str, longest: int) -> None:
+    for word in text.split():
+        if len(word) > longest:
+            raise ValueError(
+                f"prompt: got a word of {len(word):,} characters, {cut_middle(word)}, expected at most {longest}; "
+                "put spaces between words."
+            )
+
+
 def _known_form(word: str) -> str | None:
-    """The word as captions or numbers have it: itself, or without a Korean particle, or as two written together."""
+    """The word as captions or numbers have it: itself, or without a Korean particle, or as several written together.
+
+    From the end to the start, so that each ending is understood once.
+    """
+    endings: list[str | None] = [None] * len(word)
+    for start in reversed(range(len(word))):
+        endings[start] = _undivided(word[start:])
+        stops = range(start + 1, min(start + _LONGEST, len(word) - 1) + 1) if "가" <= word[start] <= "힣" else ()
+        for stop in stops:
+            if endings[start] is None and endings[stop] and word[start:stop] in KNOWN:
+                endings[start] = f"{word[start:stop]} {endings[stop]}"
+    return endings[0] if word else None
+
+
+def _undivided(word: str) -> str | None:
     if word in KNOWN or is_number_word(word):
         return word
     if word in INFLECTED:
@@ -139,9 +195,6 @@ def _known_form(word: str) -> str | None:
         stem = word.removesuffix(particle)
         if stem != word and (stem in KNOWN or is_number_word(stem)):
             return stem
-    for i in range(1, len(word)):
-        if "가" <= word[0] <= "힣" and word[:i] in KNOWN and (rest := _known_form(word[i:])):
-            return f"{word[:i]} {rest}"
     return None
 
 
@@ -149,7 +202,8 @@ def _closest(word: str) -> str | None:
     """The known English word that a typo is taken for; short words are too easily another."""
     if len(word) < 4:
         return None
-    return next(iter(difflib.get_close_matches(word, _CORRECTABLE, n=1, cutoff=ALIKE)), None)
+    near = {known for deletion in _deletions(word) for known in _BY_DELETION.get(deletion, ())}
+    return min(near, key=lambda known: (abs(len(known) - len(word)), known), default=None)
 
 
 def _find_number(words: list[str], prompt: str) -> tuple[int, int, list[str]]:
@@ -168,8 +222,12 @@ def _find_number(words: list[str], prompt: str) -> tuple[int, int, list[str]]:
             words = [word for i, word in enumerate(words) if i not in alone]
             spans = _number_spans(words)
     if len(spans) > 1:
-        shown = " and ".join(repr(" ".join(words[start:end])) for start, end in spans)
-        raise ValueError(f"prompt: got two numbers, {shown}, in {prompt!r}; expected one, or a list of prompts.")
+        count = "two" if len(spans) == 2 else f"{len(spans):,}"
+        shown = " and ".join(cut_middle(" ".join(words[start:end])) for start, end in spans[:2])
+        shown += ", …," if len(spans) > 2 else ","
+        raise ValueError(
+            f"prompt: got {count} numbers, {shown} in {cut_middle(prompt)}; expected one, or a list of prompts."
+        )
     start, end = spans[0] if spans else (len(words), len(words))
     if end - start > 1 and words[end - 1] in PRONOUNS and not _is_number(words[start:end]):
         words = [*words[: end - 1], *words[end:]]
