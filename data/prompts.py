@@ -1,76 +1,28 @@
-"""What a prompt says, as far as the captions' words go: which digits, which properties, and what was not understood."""
+"""What a prompt says, as far as the captions' words go: which number, which attributes, and what was not understood."""
 
+import itertools
 import re
-import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from .captions import ANY_DIGIT, FORMS
-from .numbers import ENGLISH, cut_middle, is_number_word, parse_number
-from .words import (
-    ENGLISH_ARTICLES,
-    FILLERS,
-    INFLECTED,
-    NOUNS,
-    ORDINAL_NOUNS,
-    PARTICLES,
-    PHRASES,
-    SENTENCES,
-    SLIGHTLY,
-    VERY,
-)
+from .expressions import find_number
+from .lexicon import PHRASE_OF, Token, language_of, tokens_of
+from .numbers import cut_middle
+from .words import DIGIT_NAMES, FILLERS, PHRASES, SAID, SLIGHTLY, VERY, words_in
 
-_PUNCTUATION = ".,!?;:\"'“”‘’()[]{}…~*"
-# Number words that stand for a thing or a person as often: "a thick one", "I want".
-PRONOUNS = {"i", "one", "하나"}
-# Characters of a prompt, and of a word in it.
-MAX_PROMPT, MAX_WORD = 10_000, 100
 # The most words that a message lists.
 MAX_LISTED = 5
-
-
-def _words_of(*texts: str) -> set[str]:
-    return {word for text in texts for word in re.sub(r"\{.*?\}|[+,]", " ", text).split()}
-
-
-_FILLERS = _words_of(*FILLERS.values(), *ANY_DIGIT.values())
-_OTHERS = [*SENTENCES.values(), *NOUNS.values(), *ORDINAL_NOUNS.values(), *VERY.values(), *SLIGHTLY.values()]
-_ANY_DIGIT = _words_of(*ANY_DIGIT.values())
-_PHRASE_WORDS = {
-    name: _words_of(*(phrase for table in PHRASES.values() for side in table[name] for phrase in side)) - _FILLERS
-    for name in PHRASES["en"]
-}
+_MOST_WORDS_OF_PHRASE = max(phrase.count(" ") for phrase in PHRASE_OF) + 1
+_PHRASE_STARTS = {phrase.split()[0] for phrase in PHRASE_OF}
+# What stands before a phrase and changes it: "not very thick".
+_MODIFIERS = re.compile("(!?)([vlm]*)$")
+_WORDS_OF = [(word, name) for phrase, (name, _) in PHRASE_OF.items() for word in phrase.split()]
 # A word that phrases of one property alone have tells that the property is mentioned.
 PROPERTY_OF = {
     word: name
-    for name, words in _PHRASE_WORDS.items()
-    for word in words
-    if sum(word in others for others in _PHRASE_WORDS.values()) == 1
+    for word, name in _WORDS_OF
+    if word not in words_in(*FILLERS.values()) and all(other == name for same, other in _WORDS_OF if same == word)
 }
-_DIGIT_NAMES = {word for forms in FORMS.values() for form in forms for name in form for word in name.split()}
-# Words that captions have, and so the encoder; fillers beyond them are understood and left out.
-SAID = {
-    *_ANY_DIGIT,
-    *_DIGIT_NAMES,
-    *_words_of(*(text for texts in _OTHERS for text in texts), *ENGLISH_ARTICLES),
-    *_words_of(
-        *(phrase for table in PHRASES.values() for sides in table.values() for side in sides for phrase in side)
-    ),
-    "and",
-}
-KNOWN = SAID | _FILLERS
-_LONGEST = max(map(len, KNOWN))
-
-
-def _deletions(word: str) -> set[str]:
-    """The word, and the word without each of its letters."""
-    return {word, *(word[:i] + word[i + 1 :] for i in range(len(word)))}
-
-
-# Two words of which one follows from the other by one mistake share one of these.
-_BY_DELETION: dict[str, list[str]] = {}
-for _word in sorted(word for word in KNOWN | ENGLISH if word.isascii() and len(word) > 2):
-    for _deletion in _deletions(_word):
-        _BY_DELETION.setdefault(_deletion, []).append(_word)
 
 
 @dataclass(frozen=True)
@@ -84,173 +36,163 @@ class Reading:
         properties: those that it mentions.
         unknown: words that nothing is known of; they are left out of `text`.
         corrected: words that were taken for others.
+        copies: how many images of it are asked for.
+        attributes: the level from -2 to 2 of each property that it says, as `make_caption` takes them.
+        left_out: words that are not drawn, each with the reason.
+        question: what must be asked before anything is drawn; "" if nothing.
     """
 
-    text: str
-    digits: tuple[int, ...]
-    template: str
-    properties: frozenset[str]
-    unknown: tuple[str, ...]
-    corrected: dict[str, str]
+    text: str = ""
+    digits: tuple[int, ...] = ()
+    template: str = ""
+    properties: frozenset[str] = frozenset()
+    unknown: tuple[str, ...] = ()
+    corrected: Mapping[str, str] = field(default_factory=dict)
+    copies: int = 1
+    attributes: Mapping[str, int] = field(default_factory=dict)
+    left_out: tuple[tuple[str, str], ...] = ()
+    question: str = ""
 
     def complaint(self) -> str:
         """What was not understood, as a sentence for a person; "" if all was."""
-        parts = [f"{word!r} was read as {other!r}" for word, other in list(self.corrected.items())[:MAX_LISTED]]
+        parts = [f"{word!r} was read as {other!r}" for word, other in self.corrected.items()]
+        parts += [f"{word!r} is left out: it is {why}" for word, why in self.left_out if word not in self.unknown]
+        del parts[MAX_LISTED:]
         if self.unknown:
-            more = f" and {len(self.unknown) - MAX_LISTED:,} more" if len(self.unknown) > MAX_LISTED else ""
             shown = ", ".join(map(cut_middle, self.unknown[:MAX_LISTED]))
-            parts.append(f"not understood and left out: {shown}{more}")
+            shown += f" and {len(self.unknown) - MAX_LISTED:,} more" if len(self.unknown) > MAX_LISTED else ""
+            told = "not understood and left out" if self.text else "nothing in it is known"
+            parts.append(f"{told}: {shown}; what can be said besides the digit is its {', '.join(PHRASES['en'])}")
         return "; ".join(parts)
 
 
 def read_prompt(prompt: str) -> Reading:
-    """Understand a prompt word by word; capitals, hyphens and punctuation do not matter.
+    """Understand a prompt; capitals, hyphens and punctuation do not matter.
 
     Args:
-        prompt: in English or Korean, such as "a thick, slanted seven" or "굵은 칠"; "" says nothing.
+        prompt: in English or Korean, such as "a thick, slanted seven", "굵은 칠" or "two 3s"; "" says nothing.
 
     Raises:
-        ValueError: a number that is none, such as "3.5", several numbers, or too long a prompt or word.
+        ValueError: a number that is none, such as "3.5", several of them, a negation, or too long a prompt or word. The
+            message asks what is meant.
     """
-    words, unknown, corrected = [], [], {}
-    for raw in re.sub(r"(?<=\w)-(?=\w)", " ", _normalized(prompt)).lower().split():
-        word = raw.strip(_PUNCTUATION)
-        known = _known_form(word)
-        if known is None and word and any(c.isdecimal() for c in word):
-            parse_number(word)  # says why it is no number
-        if known is None and word:
-            known = _closest(word)
-            if known is None:
-                unknown.append(word)
-            else:
-                corrected[word] = known
-        if known:
-            words.append(known + ("," if raw.endswith(",") else ""))
-    start, end, words = _find_number(words, prompt)
-    number = [word.rstrip(",") for word in words[start:end]]
-    digits = parse_number(number) if number else ()
-    before, after = ([w for w in part if w.rstrip(",") in SAID] for part in (words[:start], words[end:]))
-    if len(digits) == 1 and not set(number) <= _DIGIT_NAMES:  # such as "nought"
-        number = [str(digits[0])]
-    comma = "," if after and words[end - 1].endswith(",") else ""
-    mentioned = frozenset(PROPERTY_OF[w] for word in words if (w := word.rstrip(",")) in PROPERTY_OF)
+    tokens, corrected = tokens_of(prompt)
+    attributes, clash = _attributes(tokens)
+    index, copies, left_out = find_number(tokens, prompt)
+    if clash:
+        raise ValueError(clash)
+    number = Token("", "") if index is None else tokens[index]
+    if index is not None:
+        tokens[index] = Token("{}", "")
+    template = re.sub("\\{\\},$", "{}", " ".join(_said(tokens)))
+    word = number.word if len(number.digits) != 1 or number.word in DIGIT_NAMES else str(number.digits[0])
+    unknown = tuple(dict.fromkeys(token.raw for token in tokens if token.kind == "u"))
+    mentioned = {PROPERTY_OF[token.word] for token in tokens if token.word in PROPERTY_OF}
     return Reading(
-        text=" ".join([*before, *([" ".join(number) + comma] if number else []), *after]),
-        digits=digits,
-        template=" ".join([*before, "{}" + comma, *after]),
-        properties=mentioned,
-        unknown=tuple(dict.fromkeys(unknown)),
+        text=template.replace("{}", word),
+        digits=number.digits,
+        template=template if number.digits else f"{template} {{}}".lstrip(),
+        properties=frozenset(mentioned),
+        unknown=unknown,
         corrected=corrected,
+        copies=copies,
+        attributes=attributes,
+        left_out=(*((word, "not understood") for word in unknown), *left_out),
     )
 
 
-def _normalized(prompt: str) -> str:
-    """The prompt in normal form NFKC, word by word: over a long run of accents that takes quadratic time.
-
-    Raises:
-        ValueError: it is too long, or has too long a word, before or after.
-    """
-    normalized = prompt
-    if len(prompt) <= 4 * MAX_PROMPT:  # a syllable may be three characters that become one
-        _check_words(prompt, 4 * MAX_WORD)
-        normalized = " ".join(unicodedata.normalize("NFKC", word) for word in prompt.split())
-    if len(normalized) > MAX_PROMPT:
-        raise ValueError(
-            f"prompt: got {len(normalized):,} characters, expected at most {MAX_PROMPT:,}; pass a list of prompts."
-        )
-    _check_words(normalized, MAX_WORD)
-    return normalized
-
-
-def _check_words(text: str, longest: int) -> None:
-    for word in text.split():
-        if len(word) > longest:
-            raise ValueError(
-                f"prompt: got a word of {len(word):,} characters, {cut_middle(word)}, expected at most {longest}; "
-                "put spaces between words."
-            )
-
-
-def _known_form(word: str) -> str | None:
-    """The word as captions or numbers have it: itself, or without a Korean particle, or as several written together.
-
-    From the end to the start, so that each ending is understood once.
-    """
-    endings: list[str | None] = [None] * len(word)
-    for start in reversed(range(len(word))):
-        endings[start] = _undivided(word[start:])
-        stops = range(start + 1, min(start + _LONGEST, len(word) - 1) + 1) if "가" <= word[start] <= "힣" else ()
-        for stop in stops:
-            if endings[start] is None and endings[stop] and word[start:stop] in KNOWN:
-                endings[start] = f"{word[start:stop]} {endings[stop]}"
-    return endings[0] if word else None
-
-
-def _undivided(word: str) -> str | None:
-    if word in KNOWN or is_number_word(word):
-        return word
-    if word in INFLECTED:
-        return INFLECTED[word]
-    for particle in PARTICLES:
-        stem = word.removesuffix(particle)
-        if stem != word and (stem in KNOWN or is_number_word(stem)):
-            return stem
-    return None
-
-
-def _closest(word: str) -> str | None:
-    """The known English word that a typo is taken for; short words are too easily another."""
-    if len(word) < 4:
-        return None
-    near = {known for deletion in _deletions(word) for known in _BY_DELETION.get(deletion, ())}
-    return min(near, key=lambda known: (abs(len(known) - len(word)), known), default=None)
-
-
-def _find_number(words: list[str], prompt: str) -> tuple[int, int, list[str]]:
-    """Where the number starts and ends, and the words; pronouns that look like numbers are dropped if need be.
-
-    Raises:
-        ValueError: there are two.
-    """
-    words = [part for word in words for part in word.split()]
-    spans = _number_spans(words)
-    if len(spans) > 1:
-        numbers = {word for start, end in spans for word in words[start:end]} - PRONOUNS
-        if numbers:
-            # Not within a longer number: "twenty one" stays.
-            alone = {start for start, end in spans if end - start == 1 and words[start] in PRONOUNS}
-            words = [word for i, word in enumerate(words) if i not in alone]
-            spans = _number_spans(words)
-    if len(spans) > 1:
-        count = "two" if len(spans) == 2 else f"{len(spans):,}"
-        shown = " and ".join(cut_middle(" ".join(words[start:end])) for start, end in spans[:2])
-        shown += ", …," if len(spans) > 2 else ","
-        raise ValueError(
-            f"prompt: got {count} numbers, {shown} in {cut_middle(prompt)}; expected one, or a list of prompts."
-        )
-    start, end = spans[0] if spans else (len(words), len(words))
-    if end - start > 1 and words[end - 1] in PRONOUNS and not _is_number(words[start:end]):
-        words = [*words[: end - 1], *words[end:]]
-        end -= 1
-    return start, end, words
-
-
-def _is_number(words: list[str]) -> bool:
+def try_prompt(prompt: str) -> Reading:
+    """As `read_prompt`, but what it would raise is the reading's `question`; for what is shown while one types."""
     try:
-        return bool(parse_number(words))
-    except ValueError:
-        return False
+        return read_prompt(prompt)
+    except ValueError as error:
+        return Reading(question=str(error))
 
 
-def _number_spans(words: list[str]) -> list[tuple[int, int]]:
-    """Runs of number words; "and", and "a" before "hundred", belong to the run that they join."""
-    spans: list[tuple[int, int]] = []
-    for i, word in enumerate(words):
-        if not is_number_word(word.rstrip(",")):
+def what_can_be_said(language: str = "en") -> dict[str, tuple[str, ...]]:
+    """Words to choose from, by what they are about: each property from its low side to its high one, and degrees.
+
+    Args:
+        language: "en" or "ko".
+    """
+    table = PHRASES[language]
+    said = {name: tuple(side[0].removeprefix("+") for side in sides if side) for name, sides in table.items()}
+    return {**said, "degree": (SLIGHTLY[language][0], VERY[language][0])}
+
+
+def _said(tokens: list[Token]) -> list[str]:
+    """The words that captions have, with their commas; those of other numbers and of connectors are none."""
+    said: list[str] = []
+    is_said = False
+    for token in (token for token in tokens if token.kind != "e"):
+        if token.kind == "," and is_said:
+            said[-1] += ","
+        is_said = token.word == "{}" or (token.word in SAID and token.kind in "fwatvl")
+        said += [token.word] if is_said else []
+    return said
+
+
+def _attributes(tokens: list[Token]) -> tuple[dict[str, int], str]:
+    """The level of each property that is said, and what to ask where two sides of one are said; "" if none are."""
+    levels: dict[str, int] = {}
+    said: dict[str, str] = {}
+    clash, i = "", 0
+    while i < len(tokens):
+        count, phrase = _phrase_at(tokens, i)
+        if not count or (
+            phrase == "little"
+            and i
+            and tokens[i - 1].word == "a"
+            and _phrase_at(tokens[: i + 9], min(i + 1, len(tokens) - 1))[0]
+        ):
+            i += 1
             continue
-        joined = spans and (spans[-1][1] == i or (spans[-1][1] == i - 1 and words[i - 1] == "and"))
-        if joined:
-            spans[-1] = (spans[-1][0], i + 1)
-        else:
-            spans.append((i - 1 if word in ("hundred", "thousand") and i and words[i - 1] == "a" else i, i + 1))
-    return spans
+        name, side = PHRASE_OF[phrase]
+        start, stop, side, degree = _modified(tokens, i, i + count, name, side)
+        level = side * degree
+        if name in levels and levels[name] * level <= 0 and levels[name] != level:
+            clash = f"prompt: got {said[name]!r} and {phrase!r}, two sides of {name}; say one of them."
+        said[name] = phrase
+        levels[name] = max(level, levels.get(name, level), key=abs)
+        for token in tokens[start:stop]:
+            token.kind = "f"  # "without a loop" denies nothing
+        i = stop
+    return levels, clash
+
+
+def _modified(tokens: list[Token], i: int, stop: int, name: str, side: int) -> tuple[int, int, int, int]:
+    """Where a phrase and what modifies it start and stop, its side and degree; a denied phrase is replaced.
+
+    A denied degree is the middle, "not very thick", and a denied loop or gap is none.
+
+    Raises:
+        ValueError: a denial that leaves open what to draw.
+    """
+    match = _MODIFIERS.search("".join(token.kind for token in tokens[max(0, i - 5) : i]))
+    denial, degrees = match.groups() if match else ("", "")
+    if stop < len(tokens) and tokens[stop].kind == "k" and tokens[stop - 1].raw.endswith("지"):  # "굵지 않은"
+        denial, stop = "k", stop + 1
+    sides = PHRASES[language_of(tokens[stop - 1].raw)][name]
+    start = i - len(degrees) - (denial == "!")
+    if not denial and "m" not in degrees:
+        return start, stop, side, 2 if "v" in degrees and sides[1] else 1
+    shown = " ".join(token.raw for token in tokens[start:stop] if token.raw)
+    if not sides[1] and "m" not in degrees:
+        side = -side
+    elif sides[1] and degrees.strip("l"):
+        side = 0
+    else:
+        others = " or ".join(repr(phrases[0]) for k, phrases in enumerate(sides) if phrases and k != side + 1)
+        raise ValueError(f"prompt: got {shown!r}, which leaves open what to draw; say {others}.")
+    tokens[start:stop] = [Token(word, "") for word in sides[side + 1][0].split()]
+    return start, start + len(sides[side + 1][0].split()), side, 1
+
+
+def _phrase_at(tokens: list[Token], i: int) -> tuple[int, str]:
+    """How many tokens from the i-th on are a caption's phrase, and the phrase; 0 where none begins."""
+    if tokens[i].word not in _PHRASE_STARTS:
+        return 0, ""
+    near = itertools.takewhile(lambda token: token.kind not in "NPW,", tokens[i : i + _MOST_WORDS_OF_PHRASE])
+    words = [token.word for token in near]
+    count = next((count for count in range(len(words), 0, -1) if " ".join(words[:count]) in PHRASE_OF), 0)
+    return count, " ".join(words[:count])

@@ -1,5 +1,7 @@
 """The words of captions, in English and Korean: names of the digits, and phrases for what is measured of a stroke."""
 
+import re
+
 ENGLISH_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 ENGLISH_ORDINALS = ("zeroth", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 NUMERAL_ORDINALS = ("0th", "1st", "2nd", "3rd", "4th", "5th", "6th", "7th", "8th", "9th")
@@ -76,25 +78,25 @@ STEMS = {
     **{"진하": "진한", "짙": "짙은", "곧": "곧은", "똑바르": "똑바른", "기울": "기울어진", "기울어지": "기울어진"},
 }
 INFLECTED = {stem + ending: word for stem, word in STEMS.items() for ending in ("고", "게")}
-# Stripped from the end of a Korean word that is not known with them; longer ones first.
+# The ends of Korean words; longer ones first.
 PARTICLES = (
-    "이라는",
-    "이라고",
-    "이에요",
-    "입니다",
-    "으로",
-    "라는",
-    "라고",
-    "까지",
-    "을",
-    "를",
-    "은",
-    "는",
-    "이",
-    "가",
-    "의",
-    "로",
-    "과",
-    "와",
-    "도",
+    *("이라는", "이라고", "이에요", "입니다", "으로", "라는", "라고", "까지"),
+    *("을", "를", "은", "는", "이", "가", "의", "로", "과", "와", "도"),
 )
+
+
+def words_in(*texts: str) -> set[str]:
+    """The words of captions' phrases, without places to fill and marks."""
+    return {word for text in texts for word in re.sub(r"\{.*?\}|[+,]", " ", text).split()}
+
+
+_NAMES = (ENGLISH_WORDS, ENGLISH_ORDINALS, NUMERAL_ORDINALS, ROMAN, SINO_KOREAN, NATIVE_KOREAN, KOREAN_ORDINALS)
+DIGIT_NAMES = words_in("0 1 2 3 4 5 6 7 8 9", *(name for names in _NAMES for name in names))
+_TEXTS = (SENTENCES, NOUNS, ORDINAL_NOUNS, VERY, SLIGHTLY)
+_PHRASES = [phrase for table in PHRASES.values() for sides in table.values() for side in sides for phrase in side]
+# Words that captions have, and so the encoder.
+SAID = {
+    *DIGIT_NAMES,
+    *words_in(*(text for table in _TEXTS for texts in table.values() for text in texts)),
+    *words_in(*ENGLISH_ARTICLES, *_PHRASES, "and"),
+}

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from text2digit.data.prompts import MAX_PROMPT, read_prompt
+from text2digit.data.lexicon import MAX_PROMPT
+from text2digit.data.prompts import read_prompt
 
 # A reader that forgets where splitting failed takes twice as long for each repeat; this one is read.
 REPEATED = ["가는" * 20 + "뷁", "써줘" * 20 + "뷁", "그려줘" * 15 + "뷁", ("가는" * 49 + "뷁 ") * 100]
@@ -78,5 +79,5 @@ def test_the_bound_is_that_of_characters_however_they_are_composed():
     assert read_prompt("굵은 " * (MAX_PROMPT // 3 - 1) + "7").digits == (7,)
     decomposed = "\u1100\u116e\u11af\u110b\u1173\u11ab " * (MAX_PROMPT // 3 - 1)  # 굵은
     assert read_prompt(decomposed + "7").digits == (7,)
-    with pytest.raises(ValueError, match="got 10,499 characters, expected at most 10,000; pass a list of prompts"):
+    with pytest.raises(ValueError, match="got 10,499 characters.* expected at most 10,000 and 100. Pass a list"):
         read_prompt(words)

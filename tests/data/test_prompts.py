@@ -2,7 +2,8 @@
 
 import pytest
 
-from text2digit.data.prompts import KNOWN, PROPERTY_OF, read_prompt
+from text2digit.data.lexicon import KNOWN
+from text2digit.data.prompts import PROPERTY_OF, read_prompt
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,8 @@ def test_what_is_not_understood_is_named_and_left_out():
     assert reading.text == "a thick seven the" and reading.digits == (7,)
     assert reading.unknown == ("purple", "elephants")
     assert reading.complaint() == (
-        "'thikc' was read as 'thick'; 'sevn' was read as 'seven'; not understood and left out: 'purple', 'elephants'"
+        "'thikc' was read as 'thick'; 'sevn' was read as 'seven'; not understood and left out: 'purple', 'elephants'; "
+        "what can be said besides the digit is its thickness, slant, width, height, size, ink, loops, gaps"
     )
     assert read_prompt("🙂 zzz").text == ""
 
