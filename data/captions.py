@@ -14,23 +14,7 @@ import torch
 
 from .datasets import DIGIT_NAMES, ImageData
 from .strokes import PROPERTIES, measured_once
-from .words import (
-    ENGLISH_ARTICLES,
-    ENGLISH_ORDINALS,
-    ENGLISH_WORDS,
-    KOREAN_ORDINALS,
-    LISTED,
-    NATIVE_KOREAN,
-    NOUNS,
-    NUMERAL_ORDINALS,
-    ORDINAL_NOUNS,
-    PHRASES,
-    ROMAN,
-    SENTENCES,
-    SINO_KOREAN,
-    SLIGHTLY,
-    VERY,
-)
+from .words import ENGLISH_ARTICLES, FORMS, LISTED, NOUNS, ORDINAL_NOUNS, ORDINALS, PHRASES, SENTENCES, SLIGHTLY, VERY
 
 LANGUAGES = tuple(PHRASES)
 # Level -2 is the lowest tenth of a class, -1 up to 30 %, 0 the middle, 1 and 2 as above 70 % and 90 %.
@@ -44,12 +28,6 @@ CORNER = ("thickness", "slant", "width")
 MENTION_WEIGHT = {name: 3.0 if name in CORNER else 1.0 for name in PROPERTIES}
 # Probability of mentioning 0, 1, 2, 3 and 4 properties.
 NUM_MENTIONED = (0.25, 0.25, 0.2, 0.2, 0.1)
-NUMERALS = tuple(str(i) for i in range(10))
-FORMS = {
-    "en": (NUMERALS, NUMERALS, ENGLISH_WORDS, ENGLISH_WORDS, ROMAN, ENGLISH_ORDINALS, NUMERAL_ORDINALS),
-    "ko": (NUMERALS, NUMERALS, SINO_KOREAN, SINO_KOREAN, NATIVE_KOREAN, KOREAN_ORDINALS),
-}
-ORDINALS = (ENGLISH_ORDINALS, NUMERAL_ORDINALS, KOREAN_ORDINALS)
 ANY_DIGIT = {"en": "digit", "ko": "숫자"}
 ANY_DIGIT_SHARE = 0.05
 KOREAN_SHARE = 0.4
@@ -203,7 +181,7 @@ def _split(phrases: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _ends_open(word: str) -> bool:
     """Whether a Korean word, or a numeral as it is read, ends in a vowel and so takes 를."""
-    last = SINO_KOREAN[int(word[-1])] if word[-1].isdecimal() else word[-1]
+    last = FORMS["ko"][2][int(word[-1])] if word[-1].isdecimal() else word[-1]
     return "가" <= last <= "힣" and (ord(last) - ord("가")) % 28 == 0
 
 

@@ -8,26 +8,16 @@ import re
 from collections.abc import Sequence
 
 from .lexicon import KNOWN, UNSAID, Token
-from .numbers import (
-    ENGLISH,
-    MAX_SPELLED,
-    NATIVE,
-    NATIVE_TENS,
-    cut_middle,
-    ends_in_unit,
-    no_number,
-    parse_number,
-)
+from .numbers import ENGLISH, MAX_SPELLED, NATIVE, NATIVE_TENS, cut_middle, ends_in_unit, no_number, parse_number
 from .synonyms import PRONOUNS
 
 MAX_COPIES = 100
 # A word that looks like a number, and is not one of a list such as "one, two".
 _PRONOUN = re.compile("(?<![NPW][,oat])W(?![,oat][NPW])")
-_NOT_WHOLE = re.compile("hf?[NPW]|(?<![NPW])-[NPW]|[NPW][af]{0,2}h")
+_NOT_WHOLE = re.compile("hf?[NPW]|(?<![NPW])\\+[NPW]|[NPW][af]{0,2}h")
 # "two thick 3s", "three copies", "7 two times"; "7 두 개"; and "one 7" of two notations.
 _COUNT = re.compile("[NW](?=[efuvlm]*(?:P|C|X(?!f?[NP])))|[NW](?=K)|N(?=[NP])")
 _NEGATED = re.compile("![fwC]*[NPW](?:[oa]f*[NP])*|[NPW]e*k")
-_OPERATIONS = {"+": (int.__add__, "+"), "-": (int.__sub__, "-"), "x": (int.__mul__, "×"), "X": (int.__mul__, "×")}
 
 
 def find_number(tokens: list[Token], prompt: str) -> tuple[int | None, int, list[tuple[str, str]]]:
@@ -41,39 +31,29 @@ def find_number(tokens: list[Token], prompt: str) -> tuple[int | None, int, list
     """
     tokens[:] = _merged(tokens)
     code = "".join(token.kind for token in tokens)
-    left = []
-    if "N" in code or "P" in code:
-        for match in reversed([*_PRONOUN.finditer(code)]):
-            token = tokens[match.start()]
-            left += [(token.raw, "no number here")] if token.word not in KNOWN | PRONOUNS else []
-            tokens[match.start()] = Token("", "")
-        code = _PRONOUN.sub("f", code)
     if part := _NOT_WHOLE.search(code):
         raise no_number(_as_written(tokens[part.start() : part.end()]))
-    for token in tokens:
-        token.digits = parse_number(token.word.split()) if token.kind in "NPW" else ()
     numbers = [i for i, kind in enumerate(code) if kind in "NPW"]
+    for i in numbers:
+        tokens[i].digits = parse_number(tokens[i].word)
     counts = {i for i in numbers if _COUNT.match(code, i) and (code[i + 1] != "N" or _number_of(tokens[i]) == 1)}
     if counts >= set(numbers) and "K" in code and not any(token.word in ("숫자", "그림") for token in tokens):
         counts = set()  # "세 개" alone is the number
-    copies = math.prod([_number_of(tokens[i]) for i in counts][:9])
-    copies *= 2 ** min(code.count("2"), 9)
-    negated = {i for match in _NEGATED.finditer(code) for i in range(*match.span()) if i in numbers}
-    chosen = [i for i in numbers if i not in counts | negated]
+    words = [match.start() for match in _PRONOUN.finditer(code) if match.start() not in counts]
+    if not any(code[i] in "NP" for i in numbers if i not in counts):
+        del words[-1:]
+    left = [(tokens[i].raw, "no number here") for i in words if tokens[i].word not in KNOWN | PRONOUNS]
+    copies = math.prod([_number_of(tokens[i]) for i in counts][:9]) * 2 ** min(code.count("2"), 9)
+    negated = {i for match in _NEGATED.finditer(code) for i in range(*match.span()) if code[i] in "NPW"}
+    others = {*counts, *negated, *words}
+    chosen = [i for i in numbers if i not in others]
     left += [(tokens[i].raw, "denied") for i in sorted(negated)]
-    if negated and not chosen:
-        raise ValueError(f"prompt: got 'not {left[-1][0]}', which leaves open what to draw; say a number to draw.")
-    if counts and not chosen and "X" in code:
-        raise ValueError(f"prompt: got {cut_middle(prompt)}, which says how often and not what; say a number to draw.")
+    if not chosen and (negated or (counts and "X" in code)):
+        raise ValueError(f"prompt: got {cut_middle(prompt)}, which leaves open what to draw; say a number to draw.")
     if len(chosen) > 1:
         chosen = [_answer_or_ask(tokens, chosen, code, prompt)]
     if not 1 <= copies <= MAX_COPIES:
         raise ValueError(f"prompt: got {copies:,} copies, expected 1 to {MAX_COPIES}.")
-    for i in counts:
-        tokens[i].word = ""
-    for before, token in zip(tokens, tokens[1:], strict=False):
-        if token.word == "of" and (before.kind in "CX2" or not before.word):
-            token.word = ""
     return (chosen[0] if chosen else None), copies, left
 
 
@@ -142,18 +122,13 @@ def _answer_or_ask(tokens: list[Token], chosen: Sequence[int], code: str, prompt
         return chosen[0]
     low, high = sorted((_number_of(first), _number_of(second)))
     shown = f"{cut_middle(first.raw)} {'or' if 'o' in between else 'and'} {cut_middle(second.raw)}"
-    where = f"in {cut_middle(prompt)}"
-    if len(chosen) == 2 and "b" in code and high - low == 2:
-        tokens[chosen[0] : chosen[1] + 1] = [Token("", "", "N", parse_number(str(low + 1)))]
-        return chosen[0]
-    if len(chosen) == 2 and between in _OPERATIONS:
-        operate, sign = _OPERATIONS[between]
-        result = operate(_number_of(first), _number_of(second))
-        raise ValueError(
-            f"prompt: got {first.raw} {sign} {second.raw} {where}; write the number itself, such as {result}."
-        )
-    if len(chosen) == 2 and ("t" in between or "b" in code):
-        raise ValueError(f"prompt: got a range, {shown}, {where}; expected one number of it, or a list of prompts.")
-    count = "two" if len(chosen) == 2 else f"{len(chosen):,}"
-    shown += ", …" * (len(chosen) > 2)
-    raise ValueError(f"prompt: got {count} numbers, {shown}, {where}; expected one, or a list of prompts.")
+    problem = f"{len(chosen):,} numbers, {shown}, …,"
+    if len(chosen) == 2:
+        if "b" in code and high - low == 2:
+            tokens[chosen[0] : chosen[1] + 1] = [Token("", "", "N", parse_number(str(low + 1)))]
+            return chosen[0]
+        is_range = "t" in between or "b" in code
+        problem = f"a range, {shown}," if is_range else f"two numbers, {shown},"
+        if between in ("+", "X"):
+            problem = f"a calculation, {_as_written(tokens[chosen[0] : chosen[1] + 1])!r},"
+    raise ValueError(f"prompt: got {problem} in {cut_middle(prompt)}; expected one number, or a list of prompts.")

@@ -5,11 +5,25 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 from .numbers import ENGLISH, TENS, cut_middle, is_number_word, is_roman, korean_numbers, parse_number
 from .ordinary import ORDINARY
-from .synonyms import KINDS, LEANING, MORE_FILLERS, NO_NUMBERS, PRONOUNS, SUFFIXES, SYNONYMS
-from .words import ENGLISH_WORDS, FILLERS, INFLECTED, PARTICLES, PHRASES, SAID, SLIGHTLY, STEMS, VERY, words_in
+from .synonyms import KINDS, LEANING, NO_NUMBERS, PRONOUNS, SUFFIXES, SYNONYMS
+from .words import (
+    ENGLISH_WORDS,
+    FILLERS,
+    INFLECTED,
+    PARTICLES,
+    PHRASE_OF,
+    PHRASES,
+    SAID,
+    SLIGHTLY,
+    STEMS,
+    VERY,
+    words_in,
+)
 
 # Characters of a prompt, and of a word in it.
 MAX_PROMPT, MAX_WORD = 10_000, 100
@@ -17,11 +31,12 @@ MAX_PROMPT, MAX_WORD = 10_000, 100
 LEAST_MENDED = 4
 _HANJA = str.maketrans("零〇一二三四五六七八九十百千萬万億亿", "영영일이삼사오육칠팔구십백천만만억억")
 _POWER = re.compile("(?<=\\d)(?=[²³¹⁰⁴-⁹])")
-# "no." for number, a sign before one, and a hyphen between words.
+# "no." for number, a sign before one, a hyphen between words, and "two-digit", which says no number.
 _REWRITTEN = (
     (re.compile("\\bn[or]\\.(?=\\s*\\d)", re.IGNORECASE), " number "),
     (re.compile("(?<![\\w)])[-−](?=\\d)"), " negative "),
     (re.compile("(?<=[^\\W\\d])-(?=\\w)|(?<=\\w)-(?=[^\\W\\d])"), " "),
+    (re.compile("\\b(\\d+|two|three|four|five|six) digit\\b", re.IGNORECASE), "\\1 times"),
 )
 _PIECE = re.compile(
     "\\d{1,3}(?:,\\d{3})+(?![\\d,]|\\.\\d)|\\d+(?:[.:/^⁄]\\d+)+|(?<![\\w.])\\.\\d+|"
@@ -59,10 +74,8 @@ def _meaning(phrase: str, entry: str) -> str:
     language = language_of(entry)
     if degree in _DEGREES:
         return f"{_DEGREES[degree][language][0]} {_meaning(plain, entry)}".strip()
-    if language == "ko" and phrase in PHRASE_OF:
-        name, side = PHRASE_OF[phrase]
-        return PHRASES[language][name][side + 1][0]
-    return phrase
+    name, side = PHRASE_OF.get(phrase, ("", 0))
+    return PHRASES["ko"][name][side + 1][0] if name and language == "ko" else phrase
 
 
 def _inflected(word: str, meaning: str) -> dict[str, str]:
@@ -70,8 +83,8 @@ def _inflected(word: str, meaning: str) -> dict[str, str]:
     stem = word[:-1] + "i" * (word[-1] == "y") if word[-1] in "ey" else word
     if re.fullmatch("[^aeiou]*[aeiou][tmngd]", word):
         stem += word[-1]
-    very, slightly = f"very {meaning}", f"slightly {meaning}"
-    return {f"{stem}er": meaning, f"{stem}est": very, f"{word}ly": meaning, f"{stem}ish": slightly}
+    forms = {f"{stem}er": "", f"{word}ly": "", f"{stem}est": "very ", f"{stem}ish": "slightly "}
+    return {form: degree + meaning for form, degree in forms.items()}
 
 
 def _lexicon() -> dict[str, str]:
@@ -98,25 +111,15 @@ def deletions(word: str) -> set[str]:
 
 def _by_deletion() -> dict[str, list[str]]:
     """The English words that a typo may be taken for, by their deletions."""
-    found: dict[str, list[str]] = {}
-    for word in sorted({*KNOWN, *LEXICON, *ENGLISH, *_PLURALS}):
-        for deletion in deletions(word) if word.isascii() and word.isalpha() and len(word) >= LEAST_MENDED else ():
-            found.setdefault(deletion, []).append(word)
-    return found
+    words = {word for word in {*KNOWN, *LEXICON, *ENGLISH, *_PLURALS} if word.isascii() and word.isalpha()}
+    pairs = [(deletion, word) for word in words if len(word) >= LEAST_MENDED for deletion in deletions(word)]
+    return {deletion: [word for _, word in group] for deletion, group in groupby(sorted(pairs), itemgetter(0))}
 
 
 _DEGREES = {"very": VERY, "slightly": SLIGHTLY}
-UNSAID = words_in(*FILLERS.values(), MORE_FILLERS) - SAID
+UNSAID = words_in(*FILLERS.values()) - SAID
 KNOWN = SAID | UNSAID
 KIND_OF = {word: kind for kind, words in KINDS.items() for word in _entries(words)}
-# Phrase of a caption: the property that it tells of, and its side, from -1 to 1.
-PHRASE_OF = {
-    phrase.removeprefix("+"): (name, side - 1)
-    for table in PHRASES.values()
-    for name, sides in table.items()
-    for side, phrases in enumerate(sides)
-    for phrase in phrases
-}
 LEXICON = _lexicon()
 _PLURALS = {form: word for word in ENGLISH for form in (f"{word}s", f"{word}es", f"{word[:-1]}ies")}
 MENDABLE = _by_deletion()
@@ -190,7 +193,7 @@ def _token(piece: str, corrected: dict[str, str]) -> list[Token]:
         return [number, Token("", unit, "u")] if unit else [number]
     if is_number_word(word):
         is_named = word in ENGLISH or not is_roman(word)
-        is_word = word in ORDINARY and piece != piece.upper()
+        is_word = word in ORDINARY and not piece.isupper()
         kinds = "NW" if is_named else "Wu"  # a Roman numeral is a word at best
         kind = kinds[is_word or (is_named and word in PRONOUNS)]
         return _spelled(word) if word in KIND_OF and kind == "u" else [Token(word, piece, kind)]
@@ -244,9 +247,8 @@ def _parts_at(word: str, start: int) -> Iterator[tuple[int, str]]:
 def _korean_token(part: str, kind: str) -> list[Token]:
     if kind == "word":
         return _spelled(part)
-    if kind == "number":
-        return [Token(part, part, "W" if part in PRONOUNS else "N")]
-    return [Token("", part, KIND_OF.get(part, "e"))]
+    number = Token(part, part, "NW"[part in PRONOUNS])
+    return [number if kind == "number" else Token("", part, KIND_OF.get(part, "e"))]
 
 
 @functools.lru_cache(maxsize=10_000)

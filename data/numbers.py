@@ -15,11 +15,8 @@ MAX_SPELLED = 300
 TEENS = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
 TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _UNITS = (ENGLISH_WORDS, ENGLISH_ORDINALS, NUMERAL_ORDINALS)
-BELOW_100 = {
-    **{word: i for words in (*_UNITS, ("nought",), ("oh",)) for i, word in enumerate(words)},
-    **{word: i for i, word in enumerate(TEENS, 10)},
-    **{word: 20 + 10 * i for i, word in enumerate(TENS)},
-}
+_BELOW_10 = {word: i for words in (*_UNITS, ("nought",), ("oh",)) for i, word in enumerate(words)}
+BELOW_100 = _BELOW_10 | {w: i for i, w in enumerate(TEENS, 10)} | {w: 10 * i for i, w in enumerate(TENS, 2)}
 _LARGE = ("thousand", "million", "billion", "trillion", "quadrillion", "quintillion")
 _CARDINALS = (*TEENS, *TENS, "hundred", *_LARGE)
 CARDINAL_OF = {re.sub("y$", "ie", word).replace("twelve", "twelf") + "th": word for word in _CARDINALS}
@@ -64,7 +61,7 @@ def ends_in_unit(word: str) -> bool:
 
 
 def korean_numbers(word: str, start: int) -> list[int]:
-    """Where a number that begins at `start` of a Korean word may end, the longest first.
+    """Where a number that begins at `start` of a Korean word may end.
 
     The last two letters of one may be something else, such as the particle in "7이".
     """
@@ -74,33 +71,31 @@ def korean_numbers(word: str, start: int) -> list[int]:
     if not start or not _SINO_WORD.match(word, start - 1):
         longest = found.end() if (found := _SINO_WORD.match(word, start)) else start
         stops += [
-            stop for stop in range(longest, max(start, longest - 3), -1) if _parse([word[start:stop]]) is not None
+            stop for stop in range(max(start, longest - 3) + 1, longest + 1) if _parse([word[start:stop]]) is not None
         ]
     return stops
 
 
-def parse_number(text: str | Sequence[str]) -> tuple[int, ...]:
+def parse_number(text: str) -> tuple[int, ...]:
     """The digits of a whole number, from the left.
 
     Zeros in front are kept: "007" has three digits. Digits may be read out one by one, "two zero two six", and years in
     pairs, "twenty twenty six".
 
     Args:
-        text: such as "2026", "2,026", "three hundred and five", "XIV", "이천이십육", "이공이육" or "스물셋"; or the
-            words of it.
+        text: such as "2026", "2,026", "three hundred and five", "XIV", "이천이십육", "이공이육" or "스물셋".
 
     Raises:
         ValueError: it is no number, has a sign or a fraction, or has more than `MAX_DIGITS` digits.
     """
-    shown = text if isinstance(text, str) else " ".join(text)
-    words = shown.lower().replace("-", " ").split() if not re.match(r"\s*-", shown) else []
-    words = [word.rstrip(",") for word in words]
-    words = [word.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})+", word) else word for word in words]
+    words = text.lower().replace("-", " ").split() if not re.match(r"\s*-", text) else []
+    grouped = re.compile(r"\d{1,3}(,\d{3})+,?")
+    words = [word.replace(",", "") if grouped.fullmatch(word) else word.rstrip(",") for word in words]
     digits = _parse(words)
     if digits is None:
-        raise no_number(shown)
+        raise no_number(text)
     if len(digits) > MAX_DIGITS:
-        raise ValueError(f"number: got {cut_middle(shown)} of {len(digits)} digits, expected at most {MAX_DIGITS}.")
+        raise ValueError(f"number: got {cut_middle(text)} of {len(digits)} digits, expected at most {MAX_DIGITS}.")
     return digits
 
 

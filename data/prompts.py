@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .expressions import find_number
-from .lexicon import PHRASE_OF, Token, language_of, tokens_of
+from .lexicon import Token, language_of, tokens_of
 from .numbers import cut_middle
-from .words import DIGIT_NAMES, FILLERS, PHRASES, SAID, SLIGHTLY, VERY, words_in
+from .words import DIGIT_WORDS, FILLERS, PHRASE_OF, PHRASES, SAID, SLIGHTLY, VERY, words_in
 
-# The most words that a message lists.
+# The most words that a message lists, and what it says before them.
 MAX_LISTED = 5
+_UNKNOWN = ("nothing in it is known", "not understood and left out")
 _MOST_WORDS_OF_PHRASE = max(phrase.count(" ") for phrase in PHRASE_OF) + 1
 _PHRASE_STARTS = {phrase.split()[0] for phrase in PHRASE_OF}
 # What stands before a phrase and changes it: "not very thick".
@@ -57,13 +58,12 @@ class Reading:
         """What was not understood, as a sentence for a person; "" if all was."""
         parts = [f"{word!r} was read as {other!r}" for word, other in self.corrected.items()]
         parts += [f"{word!r} is left out: it is {why}" for word, why in self.left_out if word not in self.unknown]
-        del parts[MAX_LISTED:]
         if self.unknown:
             shown = ", ".join(map(cut_middle, self.unknown[:MAX_LISTED]))
             shown += f" and {len(self.unknown) - MAX_LISTED:,} more" if len(self.unknown) > MAX_LISTED else ""
-            told = "not understood and left out" if self.text else "nothing in it is known"
-            parts.append(f"{told}: {shown}; what can be said besides the digit is its {', '.join(PHRASES['en'])}")
-        return "; ".join(parts)
+            known = f"what can be said besides the digit is its {', '.join(PHRASES['en'])}"
+            parts.append(f"{_UNKNOWN[bool(self.text)]}: {shown}; {known}")
+        return "; ".join(parts[-MAX_LISTED:])
 
 
 def read_prompt(prompt: str) -> Reading:
@@ -85,11 +85,12 @@ def read_prompt(prompt: str) -> Reading:
     if index is not None:
         tokens[index] = Token("{}", "")
     template = re.sub("\\{\\},$", "{}", " ".join(_said(tokens)))
-    word = number.word if len(number.digits) != 1 or number.word in DIGIT_NAMES else str(number.digits[0])
-    unknown = tuple(dict.fromkeys(token.raw for token in tokens if token.kind == "u"))
+    word = number.word if len(number.digits) != 1 or number.word in DIGIT_WORDS else str(number.digits[0])
+    text = template.replace("{}", word)
+    unknown = tuple(dict.fromkeys(token.raw for token in tokens if token.kind == "u" or (token.raw and not text)))
     mentioned = {PROPERTY_OF[token.word] for token in tokens if token.word in PROPERTY_OF}
     return Reading(
-        text=template.replace("{}", word),
+        text=text,
         digits=number.digits,
         template=template if number.digits else f"{template} {{}}".lstrip(),
         properties=frozenset(mentioned),
@@ -135,7 +136,6 @@ def _said(tokens: list[Token]) -> list[str]:
 def _attributes(tokens: list[Token]) -> tuple[dict[str, int], str]:
     """The level of each property that is said, and what to ask where two sides of one are said; "" if none are."""
     levels: dict[str, int] = {}
-    said: dict[str, str] = {}
     clash, i = "", 0
     while i < len(tokens):
         count, phrase = _phrase_at(tokens, i)
@@ -151,8 +151,7 @@ def _attributes(tokens: list[Token]) -> tuple[dict[str, int], str]:
         start, stop, side, degree = _modified(tokens, i, i + count, name, side)
         level = side * degree
         if name in levels and levels[name] * level <= 0 and levels[name] != level:
-            clash = f"prompt: got {said[name]!r} and {phrase!r}, two sides of {name}; say one of them."
-        said[name] = phrase
+            clash = f"prompt: got two sides of {name}, the second {phrase!r}; say one of them."
         levels[name] = max(level, levels.get(name, level), key=abs)
         for token in tokens[start:stop]:
             token.kind = "f"  # "without a loop" denies nothing

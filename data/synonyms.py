@@ -7,6 +7,7 @@ Korean: by hand, each found in mecab-ko-dic 2.1.1. "_" joins the words of one en
 # Phrase of a caption: words that mean it.
 SYNONYMS = {
     "very": "really super so too ultra extra incredibly most 굉장히 엄청 무척 정말 진짜 되게 너무 가장 제일",
+    "not very": "not_that not_particularly not_overly not_especially",
     "slightly": "a_bit a_tad a_touch somewhat kind_of kinda sort_of rather fairly pretty quite 살짝 다소 조금만 꽤",
     "thick": "fat heavy chunky stout plump chubby beefy hefty stocky 뚱뚱한 통통한 굵직한 두툼한 굵다란 두터운 볼드",
     "thin": "skinny lean slender bony spindly scrawny gaunt wiry delicate 가느다란 얄팍한 날씬한 마른 앙상한 "
@@ -23,7 +24,7 @@ SYNONYMS = {
     "tall": "lofty elongated towering lanky long 길쭉한 긴 기다란 훤칠한",
     "small": "mini petite undersized wee compact 자그마한 조그마한 쪼그만",
     "very small": "tiny teeny minuscule miniature microscopic 콩알만한",
-    "big": "sizable oversized great 큼직한 큼지막한",
+    "big": "sizable oversized 큼직한 큼지막한",
     "very big": "huge enormous giant gigantic massive colossal immense 거대한 엄청난",
     "faint": "light dim weak faded washed_out pallid gray grey 희미한 연한 흐릿한 어렴풋한 엷은",
     "dark": "black inky intense 까만 검은 새까만 어두운 선명한",
@@ -46,9 +47,7 @@ KINDS = {
     "a": "and & 와 과 하고 이랑 랑 그리고",  # lists
     "t": "to through until ~ – — - 부터 까지 에서",  # ranges
     "b": "between 사이 사이의",  # the number between two
-    "+": "plus + 더하기",
-    "-": "minus 빼기",
-    "x": "x multiplied × * 곱하기",
+    "+": "plus + 더하기 minus 빼기 x multiplied × * 곱하기",  # calculations
     "X": "times",  # of a product, or of copies
     "!": "not no never without except don't doesn't isn't anything_but other_than instead_of "
     "rather_than 안",  # before what is denied
@@ -58,7 +57,7 @@ KINDS = {
     "2": "twice pair couple",  # copies
     "C": "copies images pictures samples versions drawings examples digits numbers",
     "K": "개 장 번 회 가지",  # counters
-    "v": "very extremely that particularly overly especially 아주 매우",  # degrees
+    "v": "very extremely 아주 매우",  # degrees
     "l": "slightly little 조금 약간",
     "m": "hardly less 별로 그다지 덜",
     "w": "need want draw give me write paint make show just only sketch get please",  # what is asked
@@ -67,14 +66,7 @@ KINDS = {
 PRONOUNS = {"i", "one", "하나", "한", "이", "첫", "first", "second", "oh", "일", "공", "네"}
 # Korean words that look like a number with an ending.
 NO_NUMBERS = {"사과", "구도", "오는", "사는", "두고", "두는", "네가", "한다"}
-MORE_FILLERS = (
-    "i'd i'm i'll let's let us just only exactly another also there be are was have get these those here look looks "
-    "like any more but at so which has its do named 더 그 저 이런 그런 손으로 쓴 적어 적어줘 만들어 만들어줘 보여줘 "
-    "원해 원해요 싶어 싶어요 부탁해 부탁해요 해줘 그려라 나 내 저는 나는 한번 이것 있는 숫자로 같은 사진 out sketch "
-    "need needs up use something one's hey"
-)
 # Behind a Korean number or word.
 SUFFIXES = (
-    "일 월 년 시 분 초 원 살 세 층 호 위 등 점 명 마리 쪽 번째 째 짜리 나 이나 부터 에서 이야 예요 다 씩 처럼 인데 고 "
-    "요 하고 이랑 랑"
+    "일 월 년 시 분 초 원 살 세 층 점 명 번째 째 짜리 나 이나 부터 에서 이야 예요 다 씩 인데 고 요 만 하고 이랑 랑"
 )

@@ -13,6 +13,13 @@ KOREAN_ORDINALS = tuple(
     f"{stem} 번째" for stem in ("영", "첫", "두", "세", "네", "다섯", "여섯", "일곱", "여덟", "아홉")
 )
 
+NUMERALS = tuple(str(i) for i in range(10))
+FORMS = {
+    "en": (NUMERALS, NUMERALS, ENGLISH_WORDS, ENGLISH_WORDS, ROMAN, ENGLISH_ORDINALS, NUMERAL_ORDINALS),
+    "ko": (NUMERALS, NUMERALS, SINO_KOREAN, SINO_KOREAN, NATIVE_KOREAN, KOREAN_ORDINALS),
+}
+ORDINALS = (ENGLISH_ORDINALS, NUMERAL_ORDINALS, KOREAN_ORDINALS)
+
 # Language: {property: phrases of the low side, of the middle, of the high side}. A phrase stands before the digit, or,
 # where it begins with "+", after it.
 PHRASES: dict[str, dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]]] = {
@@ -68,8 +75,11 @@ ENGLISH_ARTICLES = ("a ", "the ", "")
 FILLERS = {
     "en": "a an the and of in on with to is that it me my please can you could would like want draw write paint make "
     "show give picture image digit number numeral handwritten hand written drawn drawing by for from this some as "
-    "style but ink stroke",
-    "ko": "숫자 번째 그림 손글씨 써 줘 그려 주세요 써줘 그려줘 하나 좀 을 를 은 는 이 가 의 로 으로 그리고 글씨 모양",
+    "style but ink stroke i'd i'm i'll let's let us just only exactly another also there be are was have get these "
+    "those here look looks any more at which has its do named out sketch need needs up use something one's hey",
+    "ko": "원 살 명 층 점 숫자 번째 그림 손글씨 써 줘 그려 주세요 써줘 그려줘 하나 좀 을 를 은 는 이 가 의 로 으로 "
+    "그리고 글씨 모양 더 그 저 이런 그런 손으로 쓴 적어 적어줘 만들어 만들어줘 보여줘 원해 원해요 싶어 싶어요 부탁해 "
+    "부탁해요 해줘 그려라 나 내 저는 나는 한번 이것 있는 숫자로 같은 사진",
 }
 # Stems of Korean adjectives, which stand before another one or a verb ("굵고 넓은 삼", "굵게 써 줘") with an ending.
 STEMS = {
@@ -78,11 +88,6 @@ STEMS = {
     **{"진하": "진한", "짙": "짙은", "곧": "곧은", "똑바르": "똑바른", "기울": "기울어진", "기울어지": "기울어진"},
 }
 INFLECTED = {stem + ending: word for stem, word in STEMS.items() for ending in ("고", "게")}
-# The ends of Korean words; longer ones first.
-PARTICLES = (
-    *("이라는", "이라고", "이에요", "입니다", "으로", "라는", "라고", "까지"),
-    *("을", "를", "은", "는", "이", "가", "의", "로", "과", "와", "도"),
-)
 
 
 def words_in(*texts: str) -> set[str]:
@@ -90,13 +95,17 @@ def words_in(*texts: str) -> set[str]:
     return {word for text in texts for word in re.sub(r"\{.*?\}|[+,]", " ", text).split()}
 
 
-_NAMES = (ENGLISH_WORDS, ENGLISH_ORDINALS, NUMERAL_ORDINALS, ROMAN, SINO_KOREAN, NATIVE_KOREAN, KOREAN_ORDINALS)
-DIGIT_NAMES = words_in("0 1 2 3 4 5 6 7 8 9", *(name for names in _NAMES for name in names))
-_TEXTS = (SENTENCES, NOUNS, ORDINAL_NOUNS, VERY, SLIGHTLY)
-_PHRASES = [phrase for table in PHRASES.values() for sides in table.values() for side in sides for phrase in side]
-# Words that captions have, and so the encoder.
-SAID = {
-    *DIGIT_NAMES,
-    *words_in(*(text for table in _TEXTS for texts in table.values() for text in texts)),
-    *words_in(*ENGLISH_ARTICLES, *_PHRASES, "and"),
+DIGIT_WORDS = words_in(*(name for forms in FORMS.values() for form in forms for name in form))
+PARTICLES = words_in("이라는 이라고 이에요 입니다 으로 라는 라고 까지 을 를 은 는 이 가 의 로 과 와 도")
+# Phrase of a caption: the property that it tells of, and its side, from -1 to 1.
+PHRASE_OF = {
+    phrase.removeprefix("+"): (name, side - 1)
+    for table in PHRASES.values()
+    for name, sides in table.items()
+    for side, phrases in enumerate(sides)
+    for phrase in phrases
 }
+_TABLES = (SENTENCES, NOUNS, ORDINAL_NOUNS, VERY, SLIGHTLY)
+_TEXTS = [text for table in _TABLES for texts in table.values() for text in texts]
+# Words that captions have, and so the encoder.
+SAID = DIGIT_WORDS | words_in(*_TEXTS, *ENGLISH_ARTICLES, *PHRASE_OF, "and")
