@@ -1,6 +1,8 @@
 """Sentences of people, and what they mean: the number, how often it is drawn, the attributes, and what is asked."""
 
+import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from text2digit.data.ordinary import ORDINARY
 from text2digit.data.prompts import read_prompt, try_prompt, what_can_be_said
 from text2digit.data.synonyms import SYNONYMS
 from text2digit.data.words import PHRASE_OF, PHRASES
+from text2digit.sharing.component_code import component_code
 
 READ_BY_0_1_0 = json.loads((Path(__file__).parent / "read_by_0_1_0.json").read_text(encoding="utf-8"))
 
@@ -256,3 +259,21 @@ def test_what_can_be_said_is_understood():
                 reading = read_prompt(f"{word} 7")
                 assert not reading.complaint()
                 assert name == "degree" or set(reading.attributes) == {name}
+
+
+def test_the_reader_that_travels_with_a_push_reads_the_same(tmp_path):
+    """Catches a statement that the joined file leaves out, such as a table that is filled after it is made."""
+    path = tmp_path / "pipeline.py"
+    path.write_text(component_code("TextConditionedDigitPipeline"), encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("travelling_prompts", path)
+    travelling = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = travelling  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(travelling)
+        for prompt in [row[0] for row in (*NUMBERS, *ATTRIBUTES)] + ["sevn", "hello world", "the twelfth", "사과"]:
+            assert vars(travelling.read_prompt(prompt)) == vars(read_prompt(prompt)), prompt
+        for prompt, message in QUESTIONS:
+            with pytest.raises(ValueError, match=message):
+                travelling.read_prompt(prompt)
+    finally:
+        del sys.modules[spec.name]
