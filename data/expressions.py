@@ -14,9 +14,9 @@ from .synonyms import PRONOUNS
 MAX_COPIES = 100
 # A word that looks like a number, and is not one of a list such as "one, two".
 _PRONOUN = re.compile("(?<![NPW][,oat])W(?![,oat][NPW])")
-_NOT_WHOLE = re.compile("hf?[NPW]|(?<![NPW])\\+[NPW]|[NPW][af]{0,2}h")
+_NOT_WHOLE = re.compile("hf?[NPW]|(?<![NPW])-[NPW]|[NPW][af]{0,2}h")
 # "two thick 3s", "three copies", "7 two times"; "7 두 개"; and "one 7" of two notations.
-_COUNT = re.compile("[NW](?=[efuvlm]*(?:P|C|X(?!f?[NP])))|[NW](?=K)|N(?=[NP])")
+_COUNT = re.compile("[NW](?=[efuvlm]*(?:P|C|X(?!f?[NP])))|[NW](?=K)|N(?=[NP](?![KX]))")
 _NEGATED = re.compile("![fwC]*[NPW](?:[oa]f*[NP])*|[NPW]e*k")
 
 
@@ -129,6 +129,6 @@ def _answer_or_ask(tokens: list[Token], chosen: Sequence[int], code: str, prompt
             return chosen[0]
         is_range = "t" in between or "b" in code
         problem = f"a range, {shown}," if is_range else f"two numbers, {shown},"
-        if between in ("+", "X"):
+        if between in ("+", "-", "X"):
             problem = f"a calculation, {_as_written(tokens[chosen[0] : chosen[1] + 1])!r},"
     raise ValueError(f"prompt: got {problem} in {cut_middle(prompt)}; expected one number, or a list of prompts.")

@@ -27,8 +27,8 @@ from .words import (
 
 # Characters of a prompt, and of a word in it.
 MAX_PROMPT, MAX_WORD = 10_000, 100
-# A typo is mended in words of at least so many letters.
-LEAST_MENDED = 4
+# Words in which a typo is mended: long enough not to be another.
+MENDED = re.compile("[a-z]{4,}")
 _HANJA = str.maketrans("零〇一二三四五六七八九十百千萬万億亿", "영영일이삼사오육칠팔구십백천만만억억")
 _POWER = re.compile("(?<=\\d)(?=[²³¹⁰⁴-⁹])")
 # "no." for number, a sign before one, a hyphen between words, and "two-digit", which says no number.
@@ -111,9 +111,9 @@ def deletions(word: str) -> set[str]:
 
 def _by_deletion() -> dict[str, list[str]]:
     """The English words that a typo may be taken for, by their deletions."""
-    words = {word for word in {*KNOWN, *LEXICON, *ENGLISH, *_PLURALS} if word.isascii() and word.isalpha()}
-    pairs = [(deletion, word) for word in words if len(word) >= LEAST_MENDED for deletion in deletions(word)]
-    return {deletion: [word for _, word in group] for deletion, group in groupby(sorted(pairs), itemgetter(0))}
+    words = [word for word in {*KNOWN, *LEXICON, *ENGLISH, *_PLURALS} if MENDED.fullmatch(word) and not is_roman(word)]
+    pairs = sorted((deletion, word) for word in words for deletion in deletions(word))
+    return {deletion: [word for _, word in group] for deletion, group in groupby(pairs, itemgetter(0))}
 
 
 _DEGREES = {"very": VERY, "slightly": SLIGHTLY}
@@ -254,7 +254,7 @@ def _korean_token(part: str, kind: str) -> list[Token]:
 @functools.lru_cache(maxsize=10_000)
 def _closest(word: str) -> str | None:
     """The known English word that a typo is taken for; none for a short or ordinary word, or between two numbers."""
-    if len(word) < LEAST_MENDED or not word.isascii():
+    if not MENDED.fullmatch(word):
         return None
     near = {known for deletion in deletions(word) for known in MENDABLE.get(deletion, ())}
     if len(near & ENGLISH) > 1:

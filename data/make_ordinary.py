@@ -12,7 +12,7 @@ import textwrap
 from pathlib import Path
 
 from . import ordinary
-from .lexicon import LEAST_MENDED, MENDABLE, deletions
+from .lexicon import MENDABLE, MENDED, deletions
 from .numbers import ends_in_unit, is_number_word
 from .words import DIGIT_WORDS
 
@@ -23,14 +23,15 @@ def ordinary_words(scowl: Path, mecab: Path) -> list[str]:
     text = "\n".join(path.read_text("latin-1") for path in files if int(path.suffix[1:]) <= 60)
     english = set(re.findall("^[a-z]+$", text, re.MULTILINE))
     nouns = set(re.findall("NNG,[^,]*,[TF],([가-힣]{2,3}),", mecab.read_bytes().decode(errors="ignore")))
-    words = {word for word in english if len(word) >= LEAST_MENDED and not deletions(word).isdisjoint(MENDABLE)}
+    words = {word for word in english if MENDED.fullmatch(word) and not deletions(word).isdisjoint(MENDABLE)}
     words |= {word for word in english | nouns if is_number_word(word) and not ends_in_unit(word)}
-    return sorted(words - {word for words in MENDABLE.values() for word in words} - DIGIT_WORDS)
+    return sorted(words - {word for near in MENDABLE.values() for word in near} - DIGIT_WORDS)
 
 
 if __name__ == "__main__":
+    found = ordinary_words(Path(sys.argv[1]), Path(sys.argv[2]))
     place = Path(str(ordinary.__file__))
-    words = " ".join(ordinary_words(Path(sys.argv[1]), Path(sys.argv[2])))
-    body = "\n".join(f'    "{line} "' for line in textwrap.wrap(words, 54))  # Korean letters are twice as wide
+    # Korean letters are twice as wide.
+    body = "\n".join(f'    "{line} "' for line in textwrap.wrap(" ".join(found), 54))
     head = place.read_text("utf-8").partition("_WORDS")[0]
     place.write_text(f"{head}_WORDS = (\n{body}\n)\nORDINARY = frozenset(_WORDS.split())\n", encoding="utf-8")

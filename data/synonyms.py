@@ -47,13 +47,13 @@ KINDS = {
     "a": "and & 와 과 하고 이랑 랑 그리고",  # lists
     "t": "to through until ~ – — - 부터 까지 에서",  # ranges
     "b": "between 사이 사이의",  # the number between two
-    "+": "plus + 더하기 minus 빼기 x multiplied × * 곱하기",  # calculations
+    "+": "plus + 더하기 x multiplied × * 곱하기",  # calculations
+    "-": "minus 빼기",
     "X": "times",  # of a product, or of copies
-    "!": "not no never without except don't doesn't isn't anything_but other_than instead_of "
-    "rather_than 안",  # before what is denied
-    "k": "말고 빼고 아닌 아니고 아니라 않은 않게 제외하고",  # behind it
+    "!": "not no never neither nor without except don't isn't anything_but other_than instead_of 안",  # denial
+    "k": "말고 빼고 아닌 아니고 아니라 않은 않게 제외하고",  # denial of what stands before
     "s": "( = namely equals 즉",  # the same said again
-    "h": "negative 마이너스 영하 point half quarter percent squared % 제곱 퍼센트 반",  # signs and parts
+    "h": "negative 마이너스 영하 point half quarters thirds fifths percent % 제곱 퍼센트 프로 반",
     "2": "twice pair couple",  # copies
     "C": "copies images pictures samples versions drawings examples digits numbers",
     "K": "개 장 번 회 가지",  # counters

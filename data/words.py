@@ -77,7 +77,7 @@ FILLERS = {
     "show give picture image digit number numeral handwritten hand written drawn drawing by for from this some as "
     "style but ink stroke i'd i'm i'll let's let us just only exactly another also there be are was have get these "
     "those here look looks any more at which has its do named out sketch need needs up use something one's hey",
-    "ko": "원 살 명 층 점 숫자 번째 그림 손글씨 써 줘 그려 주세요 써줘 그려줘 하나 좀 을 를 은 는 이 가 의 로 으로 "
+    "ko": "시 원 살 명 층 점 숫자 번째 그림 손글씨 써 줘 그려 주세요 써줘 그려줘 하나 좀 을 를 은 는 이 가 의 로 으로 "
     "그리고 글씨 모양 더 그 저 이런 그런 손으로 쓴 적어 적어줘 만들어 만들어줘 보여줘 원해 원해요 싶어 싶어요 부탁해 "
     "부탁해요 해줘 그려라 나 내 저는 나는 한번 이것 있는 숫자로 같은 사진",
 }

@@ -93,6 +93,20 @@ NUMBERS = [
     ("사과 3", "3", 1),
     ("이천 26", "2026", 1),
     ("나는 7을 원해요", "7", 1),
+    ("1 두 개 그려 주세요", "1", 2),
+    ("two copies of one", "1", 2),
+    ("just one fat one", "1", 1),
+    ("+7", "7", 1),
+    ("*7*", "7", 1),
+    ("write the year nineteen eighty four", "1984", 1),
+    ("x = 5", "5", 1),
+    ("3 == three", "3", 1),
+    ("7 instead of 3", "7", 1),
+    ("5 million", "5000000", 1),
+    ("covid-19", "19", 1),
+    ("일이삼", "123", 1),
+    ("이천이십육년", "2026", 1),
+    ("오늘 7", "7", 1),
 ]
 
 # prompt, what the question says
@@ -118,6 +132,13 @@ QUESTIONS = [
     ("two plus two", "a calculation, 'two plus two'"),
     ("three times 7", "a calculation, 'three times 7'"),
     ("2 더하기 2", "a calculation"),
+    ("neither 3 nor 5", "leaves open what to draw"),
+    ("seven of nine", "two numbers, 'seven' and 'nine'"),
+    ("2026-11-28", "3 numbers, '2026' and '11', …"),
+    ("two thirds", "got 'two thirds', expected a whole number from 0 up"),
+    ("12:30", "expected a whole number from 0 up"),
+    ("4K", "got '4k', expected a whole number from 0 up"),
+    ("gr8", "got 'gr8', expected a whole number from 0 up"),
     ("3.14", "got '3.14', expected a whole number from 0 up"),
     ("-5", "expected a whole number from 0 up"),
     ("minus five", "expected a whole number from 0 up"),
@@ -238,7 +259,7 @@ def test_typos_are_mended_and_told():
     for typo, text in (("sevn", "seven"), ("eihgt", "eight"), ("thikc", "thick"), ("slnated", "slanted")):
         reading = read_prompt(typo)
         assert reading.text == text and reading.corrected == {typo: text}
-    for short_or_between in ("teh", "fourh"):  # "fourth" or "four" is not for the reader to say
+    for short_or_between in ("teh", "fourh", "IIII"):  # "fourth" or "four" is not for the reader to say
         assert not read_prompt(short_or_between).corrected
 
 
