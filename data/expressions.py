@@ -54,6 +54,9 @@ def find_number(tokens: list[Token], prompt: str) -> tuple[int | None, int, list
         chosen = [_answer_or_ask(tokens, chosen, code, prompt)]
     if not 1 <= copies <= MAX_COPIES:
         raise ValueError(f"prompt: got {copies:,} copies, expected 1 to {MAX_COPIES}.")
+    for before, token in zip(tokens, tokens[1:], strict=False):
+        if token.word == "of" and before.kind in "CX2NPW":  # "copies of"
+            token.word = ""
     return (chosen[0] if chosen else None), copies, left
 
 

@@ -11,19 +11,7 @@ from operator import itemgetter
 from .numbers import ENGLISH, TENS, cut_middle, is_number_word, is_roman, korean_numbers, parse_number
 from .ordinary import ORDINARY
 from .synonyms import KINDS, LEANING, NO_NUMBERS, PRONOUNS, SUFFIXES, SYNONYMS
-from .words import (
-    ENGLISH_WORDS,
-    FILLERS,
-    INFLECTED,
-    PARTICLES,
-    PHRASE_OF,
-    PHRASES,
-    SAID,
-    SLIGHTLY,
-    STEMS,
-    VERY,
-    words_in,
-)
+from .words import ENGLISH_WORDS, FILLERS, INFLECTED, PARTICLES, PHRASE_OF, PHRASES, SAID, SLIGHTLY, VERY, words_in
 
 # Characters of a prompt, and of a word in it.
 MAX_PROMPT, MAX_WORD = 10_000, 100
@@ -64,7 +52,7 @@ def _entries(words: str) -> list[str]:
 
 
 def language_of(text: str) -> str:
-    """ "ko" of a text with Korean letters, else "en"."""
+    """The language of a text: "ko" if it has Korean letters, else "en"."""
     return "ko" if any("가" <= character <= "힣" for character in text) else "en"
 
 
@@ -88,7 +76,7 @@ def _inflected(word: str, meaning: str) -> dict[str, str]:
 
 
 def _lexicon() -> dict[str, str]:
-    """What people write, of one word or several: what captions say for it."""
+    """Map what people write, one word or several, to what captions say for it."""
     found = {entry: _meaning(phrase, entry) for phrase, words in SYNONYMS.items() for entry in _entries(words)}
     for word, meaning in {**{phrase: phrase for phrase in PHRASE_OF}, **found}.items():
         if word.isascii() and word.isalpha() and len(word) < 9 and PHRASE_OF.get(meaning, ("", 0))[1]:
@@ -98,8 +86,7 @@ def _lexicon() -> dict[str, str]:
             texts = (f"{verb} {side}", f"{verb} to the {side}", f"{verb} towards the {side}", f"{side} {verb}")
             found |= {text: f"{side} leaning" for text in texts if text not in PHRASE_OF}
     found |= {word[:-1] + end: found[word] for word in [*found] if word.endswith("한") for end in ("하고", "하게")}
-    found |= {f"{stem}지": word for stem, word in STEMS.items()} | INFLECTED
-    found |= {tens + unit: f"{tens} {unit}" for tens in TENS for unit in ENGLISH_WORDS[1:]}
+    found |= INFLECTED | {tens + unit: f"{tens} {unit}" for tens in TENS for unit in ENGLISH_WORDS[1:]}
     found |= {"fourty": "forty", "ninty": "ninety", "eigth": "eight", "twelth": "twelfth", "half a dozen": "6"}
     return {word: means for word, means in found.items() if word not in KNOWN} | {word: word for word in KIND_OF}
 
@@ -192,11 +179,11 @@ def _token(piece: str, corrected: dict[str, str]) -> list[Token]:
         number = Token(digits, word, "P" if (ending or "").endswith("s") else "N")
         return [number, Token("", unit, "u")] if unit else [number]
     if is_number_word(word):
-        is_named = word in ENGLISH or not is_roman(word)
         is_word = word in ORDINARY and not piece.isupper()
-        kinds = "NW" if is_named else "Wu"  # a Roman numeral is a word at best
-        kind = kinds[is_word or (is_named and word in PRONOUNS)]
-        return _spelled(word) if word in KIND_OF and kind == "u" else [Token(word, piece, kind)]
+        if word in ENGLISH or not is_roman(word):
+            return [Token(word, piece, "W" if is_word or word in PRONOUNS else "N")]
+        if not is_word:
+            return [Token(word, piece, "W")]  # a Roman numeral counts where there is no other number
     if word in LEXICON or word in KNOWN:
         return _spelled(word)
     if word in _PLURALS:

@@ -103,7 +103,7 @@ def read_prompt(prompt: str) -> Reading:
 
 
 def try_prompt(prompt: str) -> Reading:
-    """As `read_prompt`, but what it would raise is the reading's `question`; for what is shown while one types."""
+    """Read a prompt while it is typed: what `read_prompt` would raise is the reading's `question`."""
     try:
         return read_prompt(prompt)
     except ValueError as error:
@@ -111,7 +111,7 @@ def try_prompt(prompt: str) -> Reading:
 
 
 def what_can_be_said(language: str = "en") -> dict[str, tuple[str, ...]]:
-    """Words to choose from, by what they are about: each property from its low side to its high one, and degrees.
+    """List words to choose from: of each property from its low side to its high one, and of degrees.
 
     Args:
         language: "en" or "ko".
@@ -136,22 +136,20 @@ def _said(tokens: list[Token]) -> list[str]:
 def _attributes(tokens: list[Token]) -> tuple[dict[str, int], str]:
     """The level of each property that is said, and what to ask where two sides of one are said; "" if none are."""
     levels: dict[str, int] = {}
+    said: dict[str, str] = {}
     clash, i = "", 0
     while i < len(tokens):
         count, phrase = _phrase_at(tokens, i)
-        if not count or (
-            phrase == "little"
-            and i
-            and tokens[i - 1].word == "a"
-            and _phrase_at(tokens[: i + 9], min(i + 1, len(tokens) - 1))[0]
-        ):
+        after_a = phrase == "little" and 0 < i < len(tokens) - 1 and tokens[i - 1].word == "a"
+        if not count or (after_a and _phrase_at(tokens, i + 1)[0]):  # "a little thick"
             i += 1
             continue
         name, side = PHRASE_OF[phrase]
         start, stop, side, degree = _modified(tokens, i, i + count, name, side)
         level = side * degree
         if name in levels and levels[name] * level <= 0 and levels[name] != level:
-            clash = f"prompt: got two sides of {name}, the second {phrase!r}; say one of them."
+            clash = f"prompt: got {said[name]!r} and {phrase!r}, two sides of {name}; say one of them."
+        said[name] = phrase
         levels[name] = max(level, levels.get(name, level), key=abs)
         for token in tokens[start:stop]:
             token.kind = "f"  # "without a loop" denies nothing

@@ -87,7 +87,7 @@ STEMS = {
     **{"높": "높은", "낮": "낮은", "크": "큰", "커다랗": "커다란", "작": "작은", "흐리": "흐린", "옅": "옅은"},
     **{"진하": "진한", "짙": "짙은", "곧": "곧은", "똑바르": "똑바른", "기울": "기울어진", "기울어지": "기울어진"},
 }
-INFLECTED = {stem + ending: word for stem, word in STEMS.items() for ending in ("고", "게")}
+INFLECTED = {stem + ending: word for stem, word in STEMS.items() for ending in ("고", "게", "지")}
 
 
 def words_in(*texts: str) -> set[str]:

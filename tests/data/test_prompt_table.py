@@ -152,7 +152,7 @@ QUESTIONS = [
     ("200 7s", "got 200 copies, expected 1 to 100"),
     ("not thick 4", "got 'not thick', .*say 'thin' or 'medium thick'"),
     ("굵지 않은 7", "say '가는' or '보통 굵기의'"),
-    ("thick thin 7", "two sides of thickness, the second 'thin'; say one of them"),
+    ("thick thin 7", "got 'thick' and 'thin', two sides of thickness; say one of them"),
 ]
 
 # prompt, text, attributes
