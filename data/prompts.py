@@ -17,12 +17,13 @@ _MOST_WORDS_OF_PHRASE = max(phrase.count(" ") for phrase in PHRASE_OF) + 1
 _PHRASE_STARTS = {phrase.split()[0] for phrase in PHRASE_OF}
 # What stands before a phrase and changes it: "not very thick".
 _MODIFIERS = re.compile("(!?)([vlm]*)$")
+_FILLER_WORDS = words_in(*FILLERS.values())
 _WORDS_OF = [(word, name) for phrase, (name, _) in PHRASE_OF.items() for word in phrase.split()]
 # A word that phrases of one property alone have tells that the property is mentioned.
 PROPERTY_OF = {
     word: name
     for word, name in _WORDS_OF
-    if word not in words_in(*FILLERS.values()) and all(other == name for same, other in _WORDS_OF if same == word)
+    if word not in _FILLER_WORDS and all(other == name for same, other in _WORDS_OF if same == word)
 }
 
 

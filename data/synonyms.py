@@ -50,8 +50,9 @@ KINDS = {
     "+": "plus + 더하기 x multiplied × * 곱하기",  # calculations
     "-": "minus 빼기",
     "X": "times",  # of a product, or of copies
-    "!": "not no never neither nor without except don't isn't anything_but other_than instead_of 안",  # denial
-    "k": "말고 빼고 아닌 아니고 아니라 않은 않게 제외하고",  # denial of what stands before
+    "!": "not no never neither nor without except don't isn't anything_but other_than instead_of 안 less_than "
+    "more_than fewer_than greater_than at_least at_most up_to",  # what is not to be drawn, or not exactly
+    "k": "말고 빼고 아닌 아니고 아니라 않은 않게 보다 이상 이하 미만 초과",  # the same, behind it
     "s": "( = namely equals 즉",  # the same said again
     "h": "negative 마이너스 영하 point half quarters thirds fifths percent % 제곱 퍼센트 프로 반",
     "2": "twice pair couple",  # copies
@@ -68,5 +69,5 @@ PRONOUNS = {"i", "one", "하나", "한", "이", "첫", "first", "second", "oh", 
 NO_NUMBERS = {"사과", "구도", "오는", "사는", "두고", "두는", "네가", "한다"}
 # Behind a Korean number or word.
 SUFFIXES = (
-    "일 월 년 시 분 초 원 살 세 층 점 명 번째 째 짜리 나 이나 부터 에서 이야 예요 다 씩 인데 고 요 만 하고 이랑 랑"
+    "일 월 년 시 분 초 원 살 세 층 점 명 번째 째 짜리 나 이나 부터 에서 이야 예요 다 씩 인데 고 요 만 보다 하고 이랑 랑"
 )
