@@ -101,8 +101,9 @@ def what_to_draw(arguments: argparse.Namespace, pipeline: Any) -> tuple[list, li
             f"--prompt: got it for {arguments.model or DEFAULT_MODEL}, which knows classes; pass weights of texts."
         )
     if arguments.prompt:
-        labels = [i for i in range(len(arguments.prompt)) for _ in range(arguments.num)]
-        return [arguments.prompt[i] for i in labels], labels
+        asked = [(i, text) for i, prompt in enumerate(arguments.prompt) for text in conditioner.listed(prompt)]
+        asked = [one for one in asked for _ in range(arguments.num)]
+        return [text for _, text in asked], [i for i, _ in asked]
     labels = [
         label for label in parse_classes(arguments.digits, len(conditioner.class_names)) for _ in range(arguments.num)
     ]

@@ -103,6 +103,16 @@ def read_prompt(prompt: str) -> Reading:
     )
 
 
+def copies_of(prompt: str) -> list[str]:
+    """Return one prompt for each image that a prompt asks for: "two thick 3s" is "thick 3" twice.
+
+    Raises:
+        ValueError: as `read_prompt`.
+    """
+    reading = read_prompt(prompt)
+    return [prompt] if reading.copies == 1 else [reading.text] * reading.copies
+
+
 def try_prompt(prompt: str) -> Reading:
     """Read a prompt while it is typed: what `read_prompt` would raise is the reading's `question`."""
     try:

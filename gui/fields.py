@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from ..data.prompts import read_prompt
+from ..data.prompts import copies_of, read_prompt
 from .parts import Desk
 from .studio import MOST_IMAGES, MOST_STEPS, OWN, Settings
 from .words import Complaint
@@ -85,7 +85,8 @@ class Asked:
                 raise Complaint("bad_prompt", text=text) from None
             if self._one and count > 1:
                 raise Complaint("one_digit", text=text, count=count)
-        return texts[:1] if self._one else texts
+        copies = [copy for text in texts for copy in copies_of(text)]
+        return copies[:1] if self._one else copies
 
 
 class Controls:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..data.captions import ANY_DIGIT, plain_phrase
-from ..data.prompts import Reading, read_prompt
+from ..data.prompts import Reading, copies_of, read_prompt
 from ..models.text import encode, tokenize
 from .conditioners import Conditions
 from .options import Generators
@@ -63,13 +63,14 @@ class PromptConditioner:
         self._digit_guidance, self._device = digit_guidance, device
 
     def listed(self, inputs: str | Sequence[str], name: str = "prompt") -> list[str]:
-        """Return one prompt or several as a list."""
+        """Return one prompt or several as a list; one that asks for copies is there as often as it says."""
         prompts = [inputs] if isinstance(inputs, str) else inputs
         if not isinstance(prompts, Sequence | np.ndarray) or not len(prompts):
             raise ValueError(f"{name}: got {inputs!r}, expected a text or a list of texts.")
         if not all(isinstance(text, str) for text in prompts):
             raise ValueError(f"{name}: got {inputs!r}, expected a text or a list of texts.")
-        return [str(text) for text in prompts]
+        texts = [str(text) for text in prompts]
+        return texts if name != "prompt" else [copy for text in texts for copy in copies_of(text)]
 
     def encode(
         self,

@@ -44,6 +44,15 @@ def test_what_is_not_understood_is_named(text_pipeline):
         draw(text_pipeline, "xyzzy")
 
 
+def test_copies_are_images_of_one_prompt(text_pipeline):
+    """Catches "two 3s" that is the number 33, or one image of a 3."""
+    images = draw(text_pipeline, ["two thick 3s", "7"], generator=[5, 6, 7])
+    assert torch.allclose(images, draw(text_pipeline, ["thick 3", "thick 3", "7"], generator=[5, 6, 7]), atol=1e-5)
+    assert len(draw(text_pipeline, "two 3s", num_images_per_prompt=2)) == 4
+    with pytest.raises(ValueError, match="'3' or '5'"):
+        draw(text_pipeline, "3 or 5")
+
+
 def test_guidance_and_negative_prompts(text_pipeline):
     spy = Spy(text_pipeline)
     draw(text_pipeline, ["7", "8"], guidance_scale=2.0)
