@@ -88,7 +88,8 @@ def read_prompt(prompt: str) -> Reading:
     template = re.sub("\\{\\},$", "{}", " ".join(_said(tokens)))
     word = number.word if len(number.digits) != 1 or number.word in DIGIT_WORDS else str(number.digits[0])
     text = template.replace("{}", word)
-    unknown = tuple(dict.fromkeys(token.raw for token in tokens if token.kind == "u" or (token.raw and not text)))
+    is_empty = not text and copies == 1
+    unknown = tuple(dict.fromkeys(token.raw for token in tokens if token.kind == "u" or (token.raw and is_empty)))
     mentioned = {PROPERTY_OF[token.word] for token in tokens if token.word in PROPERTY_OF}
     return Reading(
         text=text,

@@ -1,7 +1,7 @@
 """Words that people use, and the words of captions that they mean.
 
-English: clusters of similar adjectives in WordNet 3.0 (Princeton University), those that can be said of a stroke.
-Korean: by hand, each found in mecab-ko-dic 2.1.1. "_" joins the words of one entry.
+English: from the clusters of similar adjectives in WordNet 3.0 (Princeton University), with everyday phrases. Korean:
+by hand; each word, or its stem, is in mecab-ko-dic 2.1.1. "_" joins the words of one entry.
 """
 
 # Phrase of a caption: words that mean it.

@@ -198,6 +198,7 @@ def test_a_person_means_this_number(prompt, number, copies):
     reading = read_prompt(prompt)
     assert ("".join(map(str, reading.digits)), reading.copies) == (number, copies)
     assert reading.template.count("{}") == 1
+    assert copies == 1 or "nothing in it is known" not in reading.complaint()
 
 
 @pytest.mark.parametrize("prompt, message", QUESTIONS)
