@@ -57,7 +57,7 @@ def start_from(model: TrainedModel, name_or_path: str, read_only: bool = False) 
 
 def _check_options(name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
     """Refuse weights of a model with other options, by which the same weights would compute something else, too."""
-    free = {"dropout"}
+    free = {"dropout", "pipeline_defaults"}
     if theirs["cross_attention_dim"] is None:  # the layers for words stay fresh
         free.add("cross_attention_dim")
     if ours["num_classes"] is None:  # what was of classes goes

@@ -1,13 +1,20 @@
 """Schedulers by their short names."""
 
+import json
+
 import diffusers
 import pytest
 import torch
 
 from text2digit import schedulers
 from text2digit.evaluation.oracle import level_at, one_gaussian
+from text2digit.evaluation.scheduler_table import accepted, markdown
+from text2digit.pipelines.foreign import ON_A_PATH
 from text2digit.pipelines.samplers import SCHEDULERS, make_scheduler
 from text2digit.schedulers import DDIMScheduler
+
+from ..conftest import ROOT
+from .helpers import draw
 
 FLOW = {"beta_schedule": "flow", "prediction_type": "flow_prediction", "clip_sample": False}
 COSINE = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction", "clip_sample": False}
@@ -54,3 +61,26 @@ def test_what_does_not_fit_is_refused():
         make_scheduler("flow-euler", DDIMScheduler(**COSINE).config)
     with pytest.raises(ValueError, match="which it misreads"):
         make_scheduler("dpm++", DDIMScheduler(**{**FLOW, "prediction_type": "v_prediction"}).config)
+
+
+def test_the_schedulers_that_pipelines_take_are_those_of_the_table():
+    """Catches a list that was written by hand, and a table that was measured for another one."""
+    report = json.loads((ROOT / "schedulers" / "scheduler_table.json").read_text(encoding="utf-8"))
+    kept = {name.removesuffix("Scheduler") for name, row in report["rows"].items() if accepted(row)}
+    assert {name for name in kept if not name.startswith("ours")} == set(ON_A_PATH)
+    assert markdown(report["rows"], report["steps"]) in (ROOT / "schedulers" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["EDMEuler", "CMStochasticIterative", "DDIMInverse", "IPNDM", "CogVideoXDDIM"])
+def test_diffusers_other_schedulers_are_refused_by_what_to_use(pipeline, name):
+    """Catches noise that is returned as if it were digits."""
+    pipeline.scheduler = getattr(diffusers, f"{name}Scheduler")()
+    with pytest.raises(ValueError, match=f"got diffusers' {name}Scheduler, expected one of"):
+        draw(pipeline)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_number_of_steps_that_a_scheduler_does_not_take_is_told(pipeline, steps):
+    pipeline.scheduler = diffusers.PNDMScheduler.from_config(pipeline.scheduler.config)
+    with pytest.raises(ValueError, match=f"num_inference_steps: got {steps}, which PNDMScheduler does not take"):
+        draw(pipeline, num_inference_steps=steps)
