@@ -18,7 +18,8 @@ from diffusers.models.modeling_utils import ModelMixin, no_init_weights
 
 # Bytes of a file that is read whole, by the end of its name; the first that matches counts. Weights have no bound.
 LARGEST_FILES = {r"tokenizer\.json|vocab\.json|\.txt|\.model|\.index.*\.json": 20_000_000, r"\.jsonl": 200_000_000}
-LARGEST_FILES |= {r"\.json|\.yaml|\.jinja": 4_000_000, r"\.safetensors": 2**50}
+# A parser of YAML takes time that grows with the square of some numbers' length; a recipe has 2 kB.
+LARGEST_FILES |= {r"\.yaml": 64_000, r"\.json|\.jinja": 4_000_000, r"\.safetensors": 2**50}
 LARGEST_HEADER = 10_000_000
 VARIANTS = ("", ".fp16", ".bf16")  # of weights; any other is checked when it is asked for
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack", ".h5")
@@ -142,7 +143,7 @@ def check_config(path: Path, config: Any, known: Mapping[str, tuple[Any, ...]]) 
         if key not in known:
             raise ValueError(f"{path}: has a key {key!r:.60}, expected some of {', '.join(sorted(known))}; remove it.")
         if not any(fits(value, hint) for hint in known[key]):
-            expected = " or ".join(getattr(hint, "__name__", str(hint)) for hint in known[key])
+            expected = " or ".join(dict.fromkeys(_name(hint) for hint in known[key]))
             raise ValueError(f"{path}: {key}: got {value!r:.60}, expected {expected}.")
     return config
 
@@ -154,6 +155,12 @@ def constructor_hints(cls: type) -> dict[str, tuple[Any, ...]]:
     return {
         p.name: (hints.get(p.name, object), type(p.default)) for p in parameters if p.kind is not Parameter.VAR_KEYWORD
     }
+
+
+def _name(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return " or ".join(repr(value) for value in get_args(hint))
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
 
 
 def fits(value: Any, hint: Any) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import torch
 
+from ..models.saved import check_files, read_json
 from ..models.text import TextDenoiser
 from ..pipelines.loading import find_pipeline_folder
 from .run import TrainedModel
@@ -36,9 +37,13 @@ def start_from(model: TrainedModel, name_or_path: str, read_only: bool = False) 
     """
     denoiser = model.denoiser if isinstance(model, TextDenoiser) else model
     pipeline = find_pipeline_folder(name_or_path, {"local_files_only": read_only})
-    folder = str(pipeline / "denoiser")
+    folder = pipeline / "denoiser"
     try:
-        recorded = denoiser.load_config(folder)["_class_name"]
+        check_files(folder, pipeline)
+        config = read_json(folder / "config.json")
+        recorded = config.get("_class_name") if isinstance(config, dict) else None
+        if not isinstance(recorded, str):
+            raise ValueError(f"{folder / 'config.json'}: names no class; save the model again.")
         if recorded != type(denoiser).__name__:  # diffusers would fill one class with what fits of the other
             raise ValueError(f"it is a {recorded}. Take other weights, or a config whose model.type makes one.")
         source = type(denoiser).from_pretrained(folder, use_safetensors=True)

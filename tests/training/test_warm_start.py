@@ -68,6 +68,21 @@ def test_weights_without_a_place_are_refused(model, message, folder):
     assert all(torch.equal(weight, before[name]) for name, weight in fresh.state_dict().items())
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", "5", "null", '{"_class_name": ["DigitUNet2DModel"]}', "{"])
+def test_a_damaged_config_is_named(folder, content):
+    Path(folder, "denoiser", "config.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"{NAME}: got .*config.json: (names no class|is no JSON)"):
+        start_from(TINY["UNet"](), folder)
+
+
+def test_a_config_outside_of_the_folder_is_not_opened(folder, tmp_path):
+    config = Path(folder, "denoiser", "config.json")
+    config.rename(tmp_path / "elsewhere.json")
+    config.symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(ValueError, match="config.json: is a link to"):
+        start_from(TINY["UNet"](), folder)
+
+
 def test_a_resumed_run_goes_on_and_does_not_start_again(tmp_path, pipeline):
     """Catches a checkpoint that the weights which the run began with overwrite; and averages that began fresh."""
     sizes = {"sample_size": 8, "block_out_channels": (8, 16), "attention_head_dim": 8, "class_channels": None}
