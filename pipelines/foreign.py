@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 
 from ..schedulers.noise import log_snr, make_path
 from ..schedulers.spacing import DIFFUSERS_SPACINGS, OUR_SPACINGS, TIMESTEP_SPACINGS, make_timesteps
-from .options import Generators, SamplingOptions
+from .options import Generators, SamplingOptions, shown
 
 # diffusers' classes that sample the models here, by `python -m text2digit.evaluation.scheduler_table`: on a
 # variance-preserving path, and on a flow. Its other classes are for tokens, video, consistency models and the like.
@@ -46,6 +47,11 @@ class ForeignSampler:
 
     def _set_timesteps(self, options: SamplingOptions, device: torch.device) -> None:
         own, timesteps = self.scheduler, options.timesteps
+        steps, levels = options.num_inference_steps, own.config.get("num_train_timesteps", math.inf)
+        if timesteps is None and steps > levels:  # some would visit a level twice, and divide by their distance
+            raise ValueError(
+                f"num_inference_steps: got {shown(steps)}, expected at most num_train_timesteps = {levels}."
+            )
         if timesteps is None and own.config.get("timestep_spacing") in OUR_SPACINGS:
             timesteps = _our_grid(own, options.num_inference_steps)
         if timesteps is None:

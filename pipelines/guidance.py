@@ -65,7 +65,7 @@ def get_guidance_rule(guidance: str) -> GuidanceRule:
     Raises:
         ValueError: an unknown name.
     """
-    if guidance not in GUIDANCE_RULES:
+    if not isinstance(guidance, str) or guidance not in GUIDANCE_RULES:
         raise ValueError(f"guidance: got {guidance!r}, expected one of {', '.join(GUIDANCE_RULES)}.")
     return GUIDANCE_RULES[guidance]
 

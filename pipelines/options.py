@@ -1,11 +1,12 @@
 """What a user asks of a call: checked once, frozen, and the same until the call ends."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
 
@@ -15,6 +16,9 @@ OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 # What a callback may ask for. The last three are what the step's prediction was made of; "weak_output" is None at
 # steps without guidance.
 TENSOR_INPUTS = ("latents", "model_output", "model_input", "cond_output", "weak_output")
+
+LARGEST_FLOAT = torch.finfo(torch.float64).max
+LARGEST_SCALE = 1e6  # beyond, float32 ends in NaN or black and white
 
 StepCallback = Callable[..., dict | None]
 Seeds = torch.Generator | int | Sequence[torch.Generator] | Sequence[int]
@@ -38,9 +42,16 @@ def finite_number(name: str, value: Any, expected: str, least: float = -math.inf
     Raises:
         ValueError: another type, a number that is not finite, or one outside [least, most]; says what is `expected`.
     """
-    if not isinstance(value, Real) or not math.isfinite(value) or not least <= float(value) <= most:
-        raise ValueError(f"{name}: got {value!r}, expected {expected}.")
+    # No float is as large as some whole numbers are, and a comparison with it knows that.
+    number: Any = value
+    if not isinstance(value, Real) or not max(least, -LARGEST_FLOAT) <= number <= min(most, LARGEST_FLOAT):
+        raise ValueError(f"{name}: got {shown(value)}, expected {expected}.")
     return float(value)
+
+
+def shown(value: Any) -> str:
+    """Return a value for a message, cut; Python prints no whole number of some thousand digits, only its hex form."""
+    return (hex(value) if isinstance(value, Integral) and abs(value) >= 2**64 else repr(value))[:60]
 
 
 @dataclass(frozen=True)
@@ -63,15 +74,18 @@ class GuidanceOptions:
     weak_denoiser: Any = None
 
     def __post_init__(self) -> None:
-        scale = finite_number("guidance_scale", self.scale, "a finite number; 1 is off, 0 unconditional")
+        expected = f"a finite number of at most {LARGEST_SCALE:,.0f}; 1 is off, 0 unconditional"
+        scale = finite_number("guidance_scale", self.scale, expected, -LARGEST_SCALE, LARGEST_SCALE)
         object.__setattr__(self, "scale", scale)
-        ends = tuple(self.interval)
+        ends = tuple(self.interval) if isinstance(self.interval, Iterable) else ()
         if len(ends) != 2 or not all(isinstance(end, Real) for end in ends) or not 0 <= ends[0] <= ends[1] <= 1:
             raise ValueError(
                 f"guidance_interval: got {self.interval}, expected start and end with 0 <= start <= end <= 1."
             )
         object.__setattr__(self, "interval", (float(ends[0]), float(ends[1])))
         get_guidance_rule(self.rule)
+        if not isinstance(self.weak_denoiser, torch.nn.Module | None):
+            raise ValueError(f"weak_denoiser: got {shown(self.weak_denoiser)}, expected a model like the denoiser.")
 
 
 @dataclass(frozen=True)
@@ -103,7 +117,10 @@ class SamplingOptions:
         keep = object.__setattr__
         keep(self, "num_inference_steps", whole_number("num_inference_steps", self.num_inference_steps))
         if self.timesteps is not None:
-            keep(self, "timesteps", tuple(torch.as_tensor(self.timesteps).flatten().tolist()))
+            try:
+                keep(self, "timesteps", tuple(torch.as_tensor(self.timesteps).flatten().tolist()))
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise ValueError(f"timesteps: got {shown(self.timesteps)}, expected numbers, descending.") from error
         expected = "a number from 0 (the image) to 1 (all new)"
         keep(self, "strength", finite_number("strength", self.strength, expected, 0, 1))
         keep(self, "eta", finite_number("eta", self.eta, "a number from 0 up", 0))
@@ -126,6 +143,10 @@ def checked_callback(callback: StepCallback | None, tensor_inputs: Sequence[str]
             )
     if isinstance(callback, PipelineCallback | MultiPipelineCallbacks):
         tensor_inputs = callback.tensor_inputs
+    if callback is not None and not callable(callback):
+        raise ValueError(f"callback_on_step_end: got {shown(callback)}, expected a function.")
+    if isinstance(tensor_inputs, str) or not isinstance(tensor_inputs, Iterable):
+        raise ValueError(f"callback_on_step_end_tensor_inputs: got {shown(tensor_inputs)}, expected a list of names.")
     for name in tensor_inputs:
         if name not in TENSOR_INPUTS:
             raise ValueError(
@@ -147,6 +168,10 @@ def make_generators(generator: Any, batch_size: int) -> Generators:
     """
     if generator is None or isinstance(generator, torch.Generator):
         return generator
+    if isinstance(generator, np.ndarray | torch.Tensor):
+        generator = generator.tolist()
+    if not isinstance(generator, Integral | Sized):
+        raise ValueError(f"generator: got {shown(generator)}, expected a seed, a generator, or one of them per image.")
     if isinstance(generator, Integral):
         generator = range(int(generator), int(generator) + batch_size)
     if len(generator) != batch_size:
@@ -157,7 +182,5 @@ def make_generators(generator: Any, batch_size: int) -> Generators:
 def _seeded(seed: Any) -> torch.Generator:
     # numpy's numbers are Integral, a tensor's elements are not; both turn into int.
     if not isinstance(seed, Integral | torch.Tensor) or not -(2**63) <= int(seed) < 2**64:
-        # Python refuses to print whole numbers of some thousand digits, but for their hexadecimal form.
-        shown = hex(seed)[:40] if isinstance(seed, Integral) else repr(seed)[:40]
-        raise ValueError(f"generator: got the seed {shown}, expected a whole number from -2^63 to 2^64 - 1.")
+        raise ValueError(f"generator: got the seed {shown(seed)}, expected a whole number from -2^63 to 2^64 - 1.")
     return torch.Generator().manual_seed(int(seed))

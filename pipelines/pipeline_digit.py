@@ -191,7 +191,7 @@ class DigitPipeline(StoredPipeline):
             weak_denoiser,
         )
         steps = c.default_num_inference_steps if num_inference_steps is None else num_inference_steps
-        callback = (callback_on_step_end, tuple(callback_on_step_end_tensor_inputs))
+        callback = (callback_on_step_end, callback_on_step_end_tensor_inputs)
         return SamplingOptions(steps, timesteps, strength, eta, rule, *callback)
 
     def encode_conditions(
@@ -227,6 +227,8 @@ class DigitPipeline(StoredPipeline):
             first = generators[0] if isinstance(generators, list) else generators
             source = torch.device("cpu") if first is None else first.device
             latents = randn_tensor(shape, generator=generators, device=source, dtype=torch.float32)
+        elif not isinstance(latents, torch.Tensor):
+            raise ValueError(f"latents: got {type(latents).__name__}, expected a tensor of shape {shape}.")
         elif latents.shape != shape:
             raise ValueError(f"latents: got shape {tuple(latents.shape)}, expected {shape}.")
         return latents.to(device or self._execution_device, torch.float32)

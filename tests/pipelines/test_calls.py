@@ -186,6 +186,34 @@ def test_a_seed_out_of_range_says_what_was_expected(pipeline, seed):
         draw(pipeline, [3], generator=[seed])
 
 
+WRONG = [
+    *(("timesteps", value) for value in ("abc", [None], {900: 1}, [10**30])),
+    *(("guidance_interval", value) for value in (0.5, True, "ab")),
+    *(("generator", value) for value in (3.5, np.float64(3), torch.tensor(3.5), [1.5])),
+    *(("latents", value) for value in ("x", [1], np.zeros((1, 1, 28, 28), np.float32))),
+    *(("guidance_scale", value) for value in (1e308, -1e30, 10**5000, "2")),
+    *(("weak_denoiser", value) for value in ("unet-mnist", 5)),
+    *(("callback_on_step_end", value) for value in (5, "x")),
+    *(("callback_on_step_end_tensor_inputs", value) for value in (5, "latents", [None])),
+    *(("guidance", value) for value in (["cfg"], 5)),
+    ("eta", 10**5000),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG, ids=[f"{name} {i}" for i, (name, _) in enumerate(WRONG)])
+def test_an_argument_of_another_kind_is_named(pipeline, name, value):
+    with pytest.raises(ValueError, match=f"^{name}: got "):
+        draw(pipeline, [3], **{name: value})
+
+
+@pytest.mark.parametrize("steps", [1_001, 10**7, 10**5000], ids=range(3))
+def test_no_scheduler_takes_more_steps_than_it_has_levels(pipeline, steps):
+    """UniPC made NaN of 1,001 steps, and was busy for minutes with 10 million."""
+    pipe = type(pipeline)(pipeline.denoiser, diffusers.UniPCMultistepScheduler())
+    with pytest.raises(ValueError, match="num_inference_steps: got .*, expected at most num_train_timesteps = 1000"):
+        pipe(3, num_inference_steps=steps)
+
+
 # --- callbacks of diffusers --------------------------------------------------------------------------------------
 
 
