@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.image_processor import VaeImageProcessor
+from diffusers.image_processor import VaeImageProcessor, is_valid_image
 
 
 class PixelCodec:
@@ -79,18 +79,32 @@ def unit_images(images: Any, name: str = "image") -> Any:
         name: of the argument, for messages.
 
     Raises:
-        ValueError: floats outside [0, 1], or numbers of another kind.
+        ValueError: floats outside [0, 1], numbers of another kind, images of several sizes, or none.
     """
-    if isinstance(images, list | tuple):
+    if isinstance(images, list | tuple) and images:
         read = [unit_images(image, name) for image in images]
         shapes = {image.shape if isinstance(image, torch.Tensor) else None for image in read}
-        return torch.cat(read) if len(shapes) == 1 and None not in shapes else read
-    if isinstance(images, np.ndarray) and images.dtype.kind in "bufi":
-        channels_last = images.ndim == 4 or (images.ndim == 3 and images.shape[2] in (1, 3))
+        if len(shapes) > 1:
+            raise ValueError(
+                f"{name}: got images of several sizes or kinds, expected arrays of one size, or PIL images."
+            )
+        return torch.cat(read) if None not in shapes else read
+    if isinstance(images, np.ndarray):
+        if images.dtype.kind not in "bufi":
+            raise ValueError(f"{name}: got {images.dtype}, expected uint8 (0 to 255), booleans, or floats in [0, 1].")
+        channels_last = images.ndim == 4 or (images.ndim == 3 and images.shape[2] in (1, 2, 3, 4))
         images = torch.from_numpy(np.ascontiguousarray(images))
         images = images.movedim(-1, -3) if channels_last else images
-    if not isinstance(images, torch.Tensor):
+        images = images[None] if channels_last and images.ndim == 3 else images
+    if not isinstance(images, torch.Tensor) and is_valid_image(images):  # one of PIL
+        if 0 in images.size or images.mode == "F":  # Pillow cuts floats to whole numbers
+            raise ValueError(f"{name}: got mode {images.mode} and size {images.size}, expected bytes; pass an array.")
         return images
+    if not isinstance(images, torch.Tensor) or images.ndim not in (2, 3, 4) or not images.numel():
+        got = tuple(images.shape) if isinstance(images, torch.Tensor) else repr(images)[:60]
+        raise ValueError(f"{name}: got {got}, expected a PIL image, array or tensor of 2 to 4 dimensions, or a list.")
+    if images.layout is not torch.strided or images.is_meta:
+        raise ValueError(f"{name}: got a tensor without all its values, expected a dense one.")
     if images.dtype == torch.uint8:
         images = images / 255
     elif images.dtype == torch.bool:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback, SDCFGCutoffCallback, SDXLCFGCutoffCallback
+from PIL import Image
 
 from text2digit import (
     ClassConditionedDigitPipeline,
@@ -293,6 +294,32 @@ def test_floats_outside_0_to_1_are_refused(pipeline, image):
         redraw_of(pipeline, image)
     with pytest.raises(ValueError, match="image: got int64, expected uint8"):
         redraw_of(pipeline, np.ones((28, 28), np.int64))
+
+
+WRONG_IMAGES = {
+    "none": [],
+    "none in an array": np.zeros((0, 28, 28, 1)),
+    "complex": np.zeros((28, 28), complex),
+    "objects": np.full((28, 28), None),
+    "texts": np.full((28, 28), "a"),
+    "sizes": [np.zeros((28, 28)), np.zeros((14, 14))],
+    "kinds": [Image.new("L", (28, 28)), np.zeros((28, 28))],
+    "two channels": np.ones((28, 28, 2)),
+    "four channels": np.full((28, 28, 4), 255, np.uint8),
+    "no pixels": Image.new("L", (0, 0)),
+    "floats in PIL": Image.new("F", (28, 28), 0.5),
+    "sparse": torch.ones(1, 28, 28).to_sparse(),
+    "meta": torch.ones(1, 28, 28, device="meta"),
+    "path": "three.png",
+    "number": 5,
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_IMAGES)
+def test_what_is_no_image_is_named(pipeline, kind):
+    """Catches four channels that are read as 28 images, and floats of PIL that turn black."""
+    with pytest.raises(ValueError, match="^image: got "):
+        redraw_of(pipeline, WRONG_IMAGES[kind])
 
 
 @pytest.mark.parametrize("kind", [np.array, torch.tensor])
