@@ -26,7 +26,8 @@ REPORT_FILES = (
 )
 GRID_FOLDER = "samples"
 LOCAL_PATH = re.compile(r"[/~\\]|\.\.?[/\\]|[A-Za-z]:[/\\]")
-WHERE_IT_WAS = ("_name_or_path", "name_or_path")  # diffusers and transformers keep it in what they save
+# Paths that diffusers and transformers keep in what they save.
+WHERE_IT_WAS = ("_name_or_path", "name_or_path", "special_tokens_map_file")
 
 
 MOST_NAMED = 20
@@ -75,7 +76,7 @@ def pipeline_files(source: Path) -> PipelineFiles:
     paths = [source / INDEX_NAME, *(source / name for name in RUN_FILES)]
     for name, (_, class_name) in components_of(index).items():
         paths += component_files(source / name, class_name)
-    paths += (source / GRID_FOLDER).glob("step-*.png")
+    paths += (path for path in (source / GRID_FOLDER).glob("*") if re.fullmatch(r"step-[0-9]+\.png", path.name))
     if read_report(source) is not None:  # a report of other weights would be a false one
         paths += (source / REPORT_FOLDER / name for name in REPORT_FILES)
     wanted = {path.relative_to(source).as_posix() for path in paths}

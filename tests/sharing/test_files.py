@@ -20,7 +20,7 @@ PRIVATE = (
     *("checkpoint-000030/state.json", "denoiser/notes.txt", "denoiser/private.json", "denoiser/tokenizer.json"),
     *("denoiser/diffusion_pytorch_model.backup.safetensors", "denoiser/deep/keys.json", "scheduler/config.json"),
     *("scheduler/x.safetensors", "evaluation/diary.json", "evaluation/diary.md", "evaluation/me.png"),
-    *("samples/me.png", "me.png", "samples.npz", "extra.safetensors"),
+    *("samples/me.png", "samples/step-home.png", "me.png", "samples.npz", "extra.safetensors"),
 )
 SECRET = b"SECRET"
 
@@ -204,9 +204,13 @@ def test_a_text_model_is_shared_whole(tokenizer, tmp_path):
 
     make_text_pipeline(tokenizer).save_pretrained(tmp_path / "words")
     (tmp_path / "words" / "tokenizer" / "config.json").write_bytes(SECRET)
+    path = tmp_path / "words" / "tokenizer" / "tokenizer_config.json"
+    places = dict.fromkeys(("name_or_path", "special_tokens_map_file"), "/home/ada/x")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **places}))
     names = {entry.name for entry in build_tree(tmp_path / "words", tmp_path / "tree", "ada/words")}
     wanted = {"text_encoder/config.json", "text_encoder/model.safetensors", "tokenizer/tokenizer.json"}
     assert wanted | {"tokenizer/tokenizer_config.json"} <= names and "tokenizer/config.json" not in names
+    assert "/home/ada" not in (tmp_path / "tree" / "tokenizer" / "tokenizer_config.json").read_text()
     DigitPipeline.from_pretrained(tmp_path / "tree")
 
 
