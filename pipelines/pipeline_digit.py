@@ -63,6 +63,7 @@ class DigitPipeline(StoredPipeline):
             defaults[name] = general if known is None else known
         if defaults["id2label"] is not None:
             defaults["id2label"] = names_by_id(defaults["id2label"])
+        check_parts(components, defaults["max_prompt_tokens"])
         self.register_to_config(**{name: defaults[name] for name in given})
         self.denoiser.register_to_config(pipeline_defaults=defaults)
 
@@ -280,3 +281,23 @@ class DigitPipeline(StoredPipeline):
         if output_type == "latent":
             return latents
         return self.image_processor.postprocess(self.codec.decode(latents), output_type=output_type)
+
+
+def check_parts(components: Mapping[str, Any], max_prompt_tokens: int) -> None:
+    """Raise a ValueError if components do not fit each other, before a call fails on it."""
+    encoder, tokenizer, vae = (components.get(name) for name in ("text_encoder", "tokenizer", "vae"))
+    if encoder is not None and tokenizer is not None:
+        known, largest = encoder.get_input_embeddings().num_embeddings, max(tokenizer.get_vocab().values())
+        if largest >= known:
+            raise ValueError(f"tokenizer: got a token {largest}, expected ids below the text encoder's {known} tokens.")
+        least, most = (
+            tokenizer.num_special_tokens_to_add() + 1,
+            getattr(encoder.config, "max_position_embeddings", 2**20),
+        )
+        if not least <= max_prompt_tokens <= most:
+            raise ValueError(f"max_prompt_tokens: got {max_prompt_tokens}, expected {least} to {most}.")
+    if vae is not None and vae.config.latent_channels != components["denoiser"].config.in_channels:
+        raise ValueError(
+            f"vae: got latents of {vae.config.latent_channels} channels, expected "
+            f"{components['denoiser'].config.in_channels}, as the denoiser takes."
+        )

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderTiny
 from PIL import Image
 
 from text2digit import ClassConditionedDigitPipeline, DigitPipeline, TextConditionedDigitPipeline
 from text2digit.data.prompts import read_prompt
 from text2digit.pipelines.prompt_conditioner import texts_of_row, without_digit
 
+from ..conftest import make_text_pipeline
 from .helpers import FAST, Spy
 
 
@@ -34,6 +36,21 @@ def test_an_empty_prompt_is_unconditional(text_pipeline):
     unconditional = draw(text_pipeline, "")
     assert torch.allclose(unconditional, draw(text_pipeline, "", guidance_scale=5.0), atol=1e-5)
     assert torch.allclose(unconditional, draw(text_pipeline, "thick 7", guidance_scale=0), atol=1e-5)
+
+
+def test_parts_that_do_not_fit_are_refused_before_a_call(tokenizer):
+    """Catches a pipeline that is made, or loaded from a damaged folder, and fails with an IndexError at its call."""
+    pipe = make_text_pipeline(tokenizer)
+    for tokens in (0, 1, 10_000):
+        with pytest.raises(ValueError, match=f"max_prompt_tokens: got {tokens}, expected 3 to"):
+            TextConditionedDigitPipeline(**pipe.components, max_prompt_tokens=tokens)
+    sizes = {"encoder_block_out_channels": (8,), "decoder_block_out_channels": (8,)}
+    vae = AutoencoderTiny(**sizes, num_encoder_blocks=(1,), num_decoder_blocks=(1,))
+    with pytest.raises(ValueError, match="vae: got latents of 4 channels, expected 1"):
+        TextConditionedDigitPipeline(**{**pipe.components, "vae": vae})
+    pipe.text_encoder.resize_token_embeddings(10)
+    with pytest.raises(ValueError, match="tokenizer: got a token .*, expected ids below the text encoder's 10"):
+        TextConditionedDigitPipeline(**pipe.components)
 
 
 def test_what_is_not_understood_is_named(text_pipeline):
