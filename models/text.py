@@ -106,13 +106,15 @@ def load_text_encoder(name_or_path: str, local_files_only: bool = False) -> tupl
 
 def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> dict[str, torch.Tensor]:
     """`input_ids` and `attention_mask`, (B, max_length) int64 each: longer texts are cut, shorter ones padded."""
-    tokens = tokenizer(list(texts), padding="max_length", truncation=True, max_length=max_length, return_tensors="pt")
+    size = {"padding": "max_length", "truncation": True, "max_length": max_length}
+    tokens = tokenizer(list(texts), **size, return_tensors="pt", return_attention_mask=True)
     return {name: tokens[name] for name in ("input_ids", "attention_mask")}
 
 
 def encode(text_encoder: Any, tokens: dict[str, torch.Tensor]) -> torch.Tensor:
     """(B, S, D): the last hidden states of `tokenize`'s tokens."""
-    return text_encoder(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).last_hidden_state
+    inputs = {name: tokens[name] for name in ("input_ids", "attention_mask")}
+    return text_encoder(**inputs, return_dict=True).last_hidden_state
 
 
 class TextDenoiser(nn.Module):

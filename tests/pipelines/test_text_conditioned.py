@@ -53,6 +53,14 @@ def test_parts_that_do_not_fit_are_refused_before_a_call(tokenizer):
         TextConditionedDigitPipeline(**pipe.components)
 
 
+def test_a_saved_config_does_not_change_what_parts_return(text_pipeline, monkeypatch):
+    """Catches a tuple without names, and tokens without a mask, which a folder may ask for."""
+    expected = draw(text_pipeline)
+    text_pipeline.text_encoder.config.return_dict = False
+    monkeypatch.setattr(text_pipeline.tokenizer, "model_input_names", ["input_ids"])
+    assert torch.equal(draw(text_pipeline), expected)
+
+
 def test_what_is_not_understood_is_named(text_pipeline):
     with pytest.warns(UserWarning, match="'sevn' was read as 'seven'; not understood and left out: 'purple'"):
         images = draw(text_pipeline, "a purple sevn")
