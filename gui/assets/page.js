@@ -29,6 +29,19 @@ document.addEventListener("keydown", (event) => {
   tabs.at(to).focus();
   tabs.at(to).click();
 });
+// The number beside a slider: the server answers one outside of the range with an error, so the nearest one is sent.
+document.addEventListener("input", (event) => {
+  const field = event.target;
+  if (field.type !== "number" || !field.min || !field.max) return;
+  const near = Math.min(field.max, Math.max(field.min, field.value));
+  if (field.value === "") event.stopImmediatePropagation();
+  else if (near !== Number(field.value)) field.value = near;
+}, true);
+document.addEventListener("focusout", ({ target }) => {
+  const range = target.type === "number" && target.value === "" && target.closest(".block")?.querySelector("[type=range]");
+  if (range) target.value = range.value;
+}, true);
+
 function describe() {
   for (const tab of document.querySelectorAll("[role=tab]")) {
     tab.tabIndex = tab.ariaSelected === "true" ? 0 : -1;

@@ -193,6 +193,20 @@ def test_look_inside_by_keyboard(visit):
     assert "x_t" in pictures(page).first.get_attribute("alt")
 
 
+def test_a_number_beyond_the_slider_is_the_nearest(visit):
+    """Would catch an error of the server for a step that does not exist, and a number that is not the picture's."""
+    page = visit()
+    open_tab(page, "Look inside")
+    button(page, "Draw").click()
+    expect(status(page)).to_contain_text("Step 10 of 10")
+    field = page.get_by_label("number input for Step").locator("visible=true")
+    for typed, kept in (("0", "1"), ("99", "10"), ("-3", "1"), ("", "1"), ("4", "4")):
+        field.fill(typed)
+        field.press("Tab")
+        expect(field).to_have_value(kept)
+        expect(status(page)).to_contain_text(f"Step {kept} of 10")
+
+
 def test_compare(visit):
     """Would catch columns that stay hidden, and a model that cannot be loaded beside another."""
     page = visit()
