@@ -52,9 +52,9 @@ def draw_tab(desk: Desk) -> None:
 
     fields = [*asked.inputs, repeats, controls.seed]
     quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    desk.model.change(lambda: result.told(words("pure_noise"))[result.status], None, result.status, **quiet).then(
-        show_noise, [result.status, desk.model, *fields], result.picture, **quiet
-    )
+    desk.model.change(
+        lambda: {**result.told(words("pure_noise")), **result.no_files()}, None, [result.status, result.take], **quiet
+    ).then(show_noise, [result.status, desk.model, *fields], result.picture, **quiet)
     gr.on(
         [field.change for field in fields], show_noise, [result.status, desk.model, *fields], result.picture,
         trigger_mode="always_last", **quiet,

@@ -131,6 +131,10 @@ class Result:
         """Updates of the line alone."""
         return {self.status: _status(sentence, *notes)}
 
+    def no_files(self) -> dict:
+        """Updates that take the downloads away, because they are of another picture than the one in sight."""
+        return {self.take: gr.update(visible=False)}
+
     def files(self, image: Image.Image, frames: Sequence[Image.Image], code: str) -> dict:
         """Updates for the downloads, written here and now."""
         folder = self._desk.shelf.new()
@@ -207,11 +211,15 @@ def wire(
 
     def halt(request: gr.Request) -> None:
         if request.session_hash in ended:
-            ended[request.session_hash] = result.told(result.stopped)
+            ended[request.session_hash] = {**result.told(result.stopped), **result.no_files()}
 
     def drop(request: gr.Request) -> None:
         if request.session_hash in ended:
-            ended[request.session_hash] = {**result.told(desk.words("dropped")), result.picture: ""}
+            ended[request.session_hash] = {
+                **result.told(desk.words("dropped")),
+                **result.no_files(),
+                result.picture: "",
+            }
 
     desk.model.change(drop, None, None, queue=False, api_visibility="private")
     start, *stops = buttons

@@ -207,6 +207,28 @@ def test_a_number_beyond_the_slider_is_the_nearest(visit):
         expect(status(page)).to_contain_text(f"Step {kept} of 10")
 
 
+def test_files_are_those_of_the_pictures(visit):
+    """Would catch the files of an earlier drawing under the half of a later one, and under another model's noise."""
+    page = visit()
+    files = page.locator(".t2d-take").locator("visible=true")
+    unfold(page, "Settings")
+    for steps, word in (("2", "10 images in"), ("1000", " of 1000")):
+        type_into(page, "Steps", steps)
+        button(page, "Draw").click()
+        expect(status(page)).to_contain_text(word)
+    button(page, "Stop").click()
+    expect(status(page)).to_contain_text("Stopped.")
+    expect(files).to_have_count(0)
+    type_into(page, "Steps", "2")
+    button(page, "Draw").click()
+    expect(files).to_have_count(1)
+    if "dit-mnist" in shipped_names():
+        page.get_by_label("Model").locator("visible=true").first.click()
+        page.get_by_role("option", name="dit-mnist").click()
+        expect(status(page)).to_contain_text("from this noise")
+        expect(files).to_have_count(0)
+
+
 def test_compare(visit):
     """Would catch columns that stay hidden, and a model that cannot be loaded beside another."""
     page = visit()
