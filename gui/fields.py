@@ -76,6 +76,8 @@ class Asked:
                 raise Complaint("none_chosen", field="digits" if studio.draws_digits(model) else "classes")
             return [names.index(name) for name in chosen]
         texts = [line.strip() for line in prompt.splitlines() if line.strip()] or [""]
+        if len(texts) > MOST_IMAGES and not self._one:  # before they are read, which takes time
+            raise Complaint("too_many_images", count=len(texts), most=MOST_IMAGES)
         for text in texts if not self._one else texts[:1]:
             try:
                 count = len(read_prompt(text).digits)

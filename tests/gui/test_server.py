@@ -130,6 +130,10 @@ def test_digits_of_numbers_are_images(serve, text_studio):
     visitor = Visitor(serve(text_studio), "numbers")
     many = "12345678901234567890\n" * 100
     assert "Images: got 2,000, expected 100 or fewer" in visitor.status("Draw", prompts_one_per_line=many, steps=1)
+    different = "".join(f"{100_000 + i}\n" for i in range(100_000))
+    started = time.perf_counter()
+    assert "Images: got 100,000" in visitor.status("Draw", prompts_one_per_line=different, steps=1)
+    assert time.perf_counter() - started < 2
 
 
 DAMAGED = {
