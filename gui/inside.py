@@ -78,7 +78,9 @@ def inside_tab(desk: Desk) -> None:
     wire(buttons, draw, [desk.model, *asked.inputs, *controls.inputs], result, [trace, slider, plots])
 
     def slide(seen: Trace | None, place: float) -> Any:
-        return gr.skip() if seen is None else show(desk, result, plots, seen, int(place))
+        if seen is None:  # the server was started anew, or has forgotten the visitor
+            return result.told(words("forgotten"))
+        return show(desk, result, plots, seen, int(place))
 
     slider.input(
         slide,

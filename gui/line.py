@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from .words import Complaint
+
 # Drawings in the line, and those of one visitor among them.
 MOST_PLACES, MOST_OF_ONE = 64, 3
 
@@ -66,12 +68,9 @@ class Line:
         """
         with self._changed:
             if self._visits[visitor] >= MOST_OF_ONE:
-                raise ValueError(
-                    f"line: got {MOST_OF_ONE + 1} drawings of yours at once, expected at most {MOST_OF_ONE}; "
-                    "wait for one to end, or press its Stop."
-                )
+                raise Complaint("line_of_one", got=str(MOST_OF_ONE + 1), most=MOST_OF_ONE)
             if self._visits.total() >= MOST_PLACES:
-                raise ValueError(f"line: {MOST_PLACES} drawings wait already; press the button again in a minute.")
+                raise Complaint("line_full", most=MOST_PLACES)
             self._visits[visitor] += 1
         try:
             yield

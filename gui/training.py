@@ -46,7 +46,11 @@ def open_run(name: str | None, any_folder: bool) -> RunFolder:
     from ..training.history import read_history
 
     name = (name or "").strip()
-    path = SHIPPED_FOLDER / name if name in shipped_names() else Path(name).expanduser()
+    try:
+        path = SHIPPED_FOLDER / name if name in shipped_names() else Path(name).expanduser()
+        path.exists()
+    except (OSError, RuntimeError):  # too long for a name, or the home of nobody
+        raise Complaint("no_run", got=name) from None
     if not any_folder and name not in shipped_names():
         raise Complaint("not_this_run", got=name, known=", ".join(shipped_names()))
     history = path / "history.jsonl"
@@ -55,7 +59,7 @@ def open_run(name: str | None, any_folder: bool) -> RunFolder:
         lines = read_history(history) if name else []
     grids = sorted(p for p in (path / "samples").glob("step-*.png") if p.is_file()) if name else []
     if not lines and not grids:
-        raise Complaint("no_run", got=name)
+        raise Complaint("empty_run" if name and history.is_file() else "no_run", got=name)
     if not grids and (path / "samples.png").is_file():
         grids = [path / "samples.png"]
     written = history.read_bytes().count(b"\n") if history.is_file() else 0

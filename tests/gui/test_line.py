@@ -7,6 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from text2digit.gui.line import MOST_OF_ONE, MOST_PLACES, Left, Line
+from text2digit.gui.words import Words
 
 TICK = 0.02
 
@@ -107,12 +108,14 @@ def test_places_are_counted():
         with ExitStack() as stack:
             for _ in range(MOST_OF_ONE):
                 stack.enter_context(line.visit("one"))
-            with pytest.raises(ValueError, match=f"line: got {MOST_OF_ONE + 1} drawings of yours at once, expected"):
+            with pytest.raises(ValueError, match=f"Drawings: got {MOST_OF_ONE + 1} of yours at once") as many:
                 stack.enter_context(line.visit("one"))
+            assert "‘멈추기’를" in many.value.told(Words("ko"))
             for i in range(MOST_PLACES - MOST_OF_ONE):
                 stack.enter_context(line.visit(str(i)))
-            with pytest.raises(ValueError, match=f"line: {MOST_PLACES} drawings wait already"):
+            with pytest.raises(ValueError, match=f"Drawings: {MOST_PLACES} are waiting") as full:
                 stack.enter_context(line.visit("late"))
+            assert "대기하고" in full.value.told(Words("ko"))
     assert not line._visits
 
 

@@ -86,7 +86,7 @@ def test_one_visitor_holds_few_places(serve, studio):
     many[0].wait_for("Step")
     more = [Long(Visitor(app, "greedy")) for _ in range(MOST_OF_ONE)]
     patience = time.perf_counter() + 60
-    refused = f"got {MOST_OF_ONE + 1} drawings of yours at once"
+    refused = f"got {MOST_OF_ONE + 1} of yours at once"
     while not any(refused in told for long in [*many, *more] for told in long.told):
         assert time.perf_counter() < patience
         time.sleep(0.05)
@@ -169,6 +169,26 @@ def test_a_damaged_run_is_told_in_words(serve, studio, tmp_path, capfd):
         else:
             assert "step 1, loss 1.0000" in told and "Left out 1 damaged line" in told, (kind, told)
     assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_a_run_that_cannot_be_opened_is_told_why(serve, studio, tmp_path):
+    """Would catch a run that has just started and is said to have no history, and a system's message for a name."""
+    visitor = Visitor(serve(studio), "early")
+    (tmp_path / "history.jsonl").touch()
+    for name, why in (
+        (str(tmp_path), "has no line in its history.jsonl that can be read"),
+        (str(tmp_path / "none"), "expected a folder with a history.jsonl"),
+        ("x" * 5000, "expected a folder with a history.jsonl"),
+        ("~nobody-of-this-name", "expected a folder with a history.jsonl"),
+    ):
+        assert why in str(visitor.call(visitor.function("Open"), [name])["data"]), name
+
+
+def test_a_forgotten_drawing_is_said_to_be(serve, studio):
+    """Would catch a slider that moves over pictures that stand still, because the server was started anew."""
+    visitor = Visitor(serve(studio), "back")
+    told = visitor.call(visitor.function("Step", event="input"), [None, 1])["data"]
+    assert "no longer has this drawing" in str(told)
 
 
 def test_a_drawing_is_dropped_when_the_model_changes(serve, folder, tmp_path):
