@@ -134,6 +134,8 @@ def redraw(
         code = redraw_snippet(settings, asked[0], start, strength, mask)
         facts = {"forwards": sum(passes), "seconds": news.seconds, "steps": len(frames)}
         sentence = f"{words('drawn', count=1, **facts)} {guided_sentence(words, [n > 1 for n in passes])}"
+        if not frames:
+            sentence = words("too_little_noise", share=strength, steps=settings.steps)
         yield {
             result.picture: _redraw_tiles(words, original, recorder, image),
             **result.told(f"{settings.model}: {sentence}", desk.notes(asked[:1])),

@@ -38,8 +38,9 @@ function dab(x, y, value = 255) {
 
 function tell() {
   const inked = ink.some((b) => b > 0);
-  remember();
-  told = over ? (paper ? toHex(paper) + ":" + (inked ? toHex(ink) : "") : "") : inked ? toHex(ink) : "";
+  const now = over ? (paper ? toHex(paper) + ":" + (inked ? toHex(ink) : "") : "") : inked ? toHex(ink) : "";
+  if (now !== told) remember();
+  told = now;
   props.value = told;
   trigger("change");
   paint();

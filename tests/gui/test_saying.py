@@ -103,6 +103,16 @@ def test_the_first_redrawing_is_another_digit(visit):
     button(page, "Undo").click()
     assert sheet.evaluate(ink) == before
     expect(button(page, "Undo")).to_be_disabled()
+    for _ in range(2):  # the second Clear changes nothing, so there is nothing to undo
+        button(page, "Clear").click()
+    button(page, "Undo").click()
+    assert sheet.evaluate(ink) == before
+    for typed in ("0.05", "0"):
+        field = page.get_by_label("number input for Noise added").locator("visible=true")
+        field.fill(typed)
+        field.press("Tab")
+        button(page, "Redraw").click()
+        expect(status(page)).to_contain_text(f"stays as it is: {typed} of 10 steps is less than one step")
 
 
 @pytest.mark.skipif("'text-mnist' not in __import__('text2digit.pipelines.loading', fromlist=['x']).shipped_names()")
