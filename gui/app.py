@@ -99,7 +99,7 @@ def launch_options(hosts: Sequence[str] = (), language: str | None = None) -> di
         "theme": theme,
         "css_paths": [ASSETS / "style.css"],
         "head": f"<style>{style}</style><script>{{ const pages = {pages};\n{script} }}</script>",
-        "footer_links": ["settings"],
+        "footer_links": [],  # Gradio's settings: its own languages, a recorder, and advice on `launch`
         "share": False,
         "ssr_mode": False,
         "run_history": False,
