@@ -53,8 +53,9 @@ def _redraw_tab(desk: Desk, over: bool) -> None:
             pad = make_pad(words, side, over, pad_value(first, over, painted=over))
             asked = Asked(desk, one=True, chosen=2 if over else 8, label="becomes")
             strength = gr.Slider(
-                0, 1, value=1.0 if over else STRENGTH, step=0.05, label=words("strength"), info=words("strength_info")
-            )
+                0, 1, value=1.0 if over else STRENGTH, step=0.05, label=words("strength"),
+                info=words("strength_of_part_info" if over else "strength_info"),
+            )  # fmt: skip
             controls = Controls(desk)
             buttons = run_buttons(words, "inpaint_button" if over else "redraw_button")
         with gr.Column(scale=3, min_width=300):

@@ -286,6 +286,7 @@ def test_fill_a_hole_and_go_between(visit):
     page = visit()
     open_tab(page, "Edit")
     open_tab(page, "Fill a hole")
+    expect(page.get_by_text("To the painted part: 0 keeps it").locator("visible=true")).to_have_count(1)
     button(page, "Fill it").click()
     expect(pictures(page)).to_have_count(3)  # the sheet opens with a drawing, and a part of it that is painted
     button(page, "Clear").click()
