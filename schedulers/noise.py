@@ -25,6 +25,9 @@ NOISE_SCHEDULES = (*BETA_SCHEDULES, "flow")
 # Keeps the last steps of the cosine schedule from destroying everything at once (2102.09672, section 3.2).
 MAX_BETA = 0.999
 
+# A table of more levels is no use, and one of billions fills the memory.
+MOST_TIMESTEPS = 100_000
+
 
 def make_betas(schedule: str, num_train_timesteps: int, beta_start: float, beta_end: float) -> torch.Tensor:
     """The betas of a named schedule.
@@ -175,8 +178,10 @@ def make_path(
     "flow" has no betas and ends in pure noise, rescaled or not.
 
     Raises:
-        ValueError: an unknown schedule, or as many `trained_betas` as there are no timesteps for.
+        ValueError: an unknown schedule, betas outside (0, 1], or as many `trained_betas` as there are no timesteps for.
     """
+    if not 1 <= num_train_timesteps <= MOST_TIMESTEPS:
+        raise ValueError(f"num_train_timesteps: got {num_train_timesteps:,}, expected 1 to {MOST_TIMESTEPS:,}.")
     if trained_betas is not None:
         given = len(trained_betas)
         if given != num_train_timesteps:
@@ -188,4 +193,9 @@ def make_path(
         return FlowPath(num_train_timesteps)
     else:
         betas = make_betas(schedule, num_train_timesteps, beta_start, beta_end)
+    if not bool(((betas > 0) & (betas <= 1)).all()):  # without noise nothing can be solved for, beyond 1 there is none
+        raise ValueError(
+            f"betas: got values from {float(betas.min()):g} to {float(betas.max()):g}, expected all in (0, 1]; change "
+            "beta_start and beta_end, or trained_betas."
+        )
     return TablePath(rescale_zero_terminal_snr(betas) if rescale_betas_zero_snr else betas)

@@ -379,11 +379,11 @@ def test_every_input_has_a_label(visit):
 
 
 def test_who_closes_the_page_frees_the_line(visit):
-    """Would catch a thousand steps for nobody, while the next visitor waits, and a click on Draw that comes before the
+    """Would catch hundreds of steps for nobody, while the next visitor waits, and a click on Draw that comes before the
     stopped drawing has ended, and is lost."""
     leaving = visit()
     unfold(leaving, "Settings")
-    type_into(leaving, "Steps", "1000")
+    type_into(leaving, "Steps", "400")
     button(leaving, "Draw").click()
     expect(status(leaving)).to_contain_text("Step ")
     leaving.close()
@@ -391,13 +391,13 @@ def test_who_closes_the_page_frees_the_line(visit):
     button(page, "Draw").click()
     expect(status(page)).to_contain_text("10 images in")
     unfold(page, "Settings")
-    type_into(page, "Steps", "1000")
+    type_into(page, "Steps", "400")
     button(page, "Draw").click()
-    expect(status(page)).to_contain_text(" of 1000")
+    expect(status(page)).to_contain_text(" of 400")
     button(page, "Stop").click()
     expect(status(page)).to_contain_text("Stopped.")
     button(page, "Draw").click()
-    expect(status(page)).to_contain_text(" of 1000")
+    expect(status(page)).to_contain_text(" of 400")
     type_into(page, "Steps", "1")
     button(page, "Stop").click()
     button(page, "Draw").click()

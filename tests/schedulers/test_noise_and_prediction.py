@@ -8,6 +8,7 @@ import pytest
 import scipy.stats
 import torch
 
+from text2digit import DDIMScheduler
 from text2digit.schedulers.coefficients import transition
 from text2digit.schedulers.noise import (
     BETA_SCHEDULES,
@@ -231,3 +232,17 @@ def test_unknown_choices_list_the_choices():
         make_target("eps", torch.zeros(1), torch.zeros(1), 1.0, 0.0)
     with pytest.raises(ValueError, match="'even', expected one of leading, trailing, linspace"):
         make_timesteps("even", 10, 1000, 0)
+
+
+@pytest.mark.parametrize("config", [{"beta_start": 0.0}, {"beta_end": 1.5}, {"trained_betas": [0.0] * 1000}])
+def test_levels_without_noise_are_refused(config):
+    """Catches a division by zero in the first step, and images that are no numbers."""
+    with pytest.raises(ValueError, match=r"betas: got values from .* expected all in \(0, 1\]"):
+        DDIMScheduler(**config)
+
+
+@pytest.mark.parametrize("steps", [0, -5, 2_000_000_000])
+def test_a_table_of_no_use_is_refused(steps):
+    """Catches a config that fills the memory before anything else is looked at."""
+    with pytest.raises(ValueError, match=r"num_train_timesteps: got .*, expected 1 to 100,000"):
+        DDIMScheduler(num_train_timesteps=steps)
