@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, SchedulerMixin
 
 from ..models.saved import (
     RECORDED,
@@ -70,7 +70,9 @@ class StoredPipeline(DiffusionPipeline):
         # The more special of the two: what the folder names, or a subclass of it that was asked for by name.
         chosen = recorded if issubclass(recorded, cls) else cls
         with as_value_error(folder):
-            pipeline = DiffusionPipeline.from_pretrained.__func__(chosen, str(folder), **kwargs, **loaded)
+            # diffusers loads the scheduler once more, and logs it; a tokenizer would take too long for that.
+            kept = {name: part for name, part in loaded.items() if not isinstance(part, SchedulerMixin)}
+            pipeline = DiffusionPipeline.from_pretrained.__func__(chosen, str(folder), **kwargs, **kept)
         for name, component in pipeline.components.items():
             # Those of ours have checked themselves.
             is_foreign = isinstance(component, torch.nn.Module) and not isinstance(component, StoredModelMixin)

@@ -34,7 +34,7 @@ class StepPlan:
 
     Attributes:
         t, r: the timestep of the step and the one that it leads to.
-        read: coefficients of x and of the denoiser's output in x_0.
+        read: coefficients of x and of the denoiser's output in x_0; None where the output says nothing about x_0.
         advance: coefficient of x, then those of the predictions of x_0, newest first.
         correct: the same for the corrector, whose first entry belongs to the anchor; () where the step has none.
         raw: coefficient of the newest prediction before it was limited, for DDIM without `use_clipped_model_output`.
@@ -43,7 +43,7 @@ class StepPlan:
 
     t: float
     r: float
-    read: tuple[float, float]
+    read: tuple[float, float] | None
     advance: tuple[float, ...]
     correct: tuple[float, ...] = ()
     raw: float = 0.0
@@ -71,7 +71,15 @@ class Walk:
 
         Returns:
             The sample at r, and the limited prediction of x_0.
+
+        Raises:
+            ValueError: a step at pure noise of a denoiser that predicts the noise.
         """
+        if plan.read is None:
+            raise ValueError(
+                "prediction_type: got 'epsilon' at a timestep of pure noise, where the noise says nothing about x_0; "
+                "use v_prediction, or a schedule without zero terminal SNR."
+            )
         raw = plan.read[0] * x + plan.read[1] * output
         x_0 = raw if limit is None else limit(raw)
         predictions = (x_0, *self.predictions)
@@ -107,21 +115,17 @@ def transition(level_t: Level, level_s: Level) -> tuple[float, float]:
 
     Source: 2107.00630, appendix A.1.
     """
-    alpha_ts = level_t[0] / level_s[0]
+    alpha_ts = level_t[0] / level_s[0] if level_s[0] else 0.0  # pure noise has nothing to hand on
     return alpha_ts, max(level_t[1] ** 2 - (alpha_ts * level_s[1]) ** 2, 0.0)
 
 
 def _steps(
     timesteps: Sequence[float], levels: Sequence[Level], prediction_type: str, begin: int
-) -> Iterator[tuple[float, float, tuple[float, float], Level, Level]]:
+) -> Iterator[tuple[float, float, tuple[float, float] | None, Level, Level]]:
     """(t, r, read, level of t, level of r) of each step from `begin` on."""
     for i in range(begin, len(levels) - 1):
-        if levels[i][0] == 0 and prediction_type == "epsilon":
-            raise ValueError(
-                "prediction_type: got 'epsilon' at a timestep of pure noise, where the noise says nothing about x_0; "
-                "use v_prediction, or a schedule without zero terminal SNR."
-            )
-        read = x_0_coefficients(prediction_type, *levels[i])
+        unknowable = levels[i][0] == 0 and prediction_type == "epsilon"
+        read = None if unknowable else x_0_coefficients(prediction_type, *levels[i])
         yield timesteps[i], timesteps[i + 1], read, levels[i], levels[i + 1]
 
 
@@ -144,7 +148,7 @@ def ddim_plan(
         raw_noise: read the noise from the prediction before x_0 is limited; the same where nothing is limited.
 
     Raises:
-        ValueError: an unknown prediction type, or "epsilon" at a level of pure noise.
+        ValueError: an unknown prediction type.
 
     Source: 2010.02502, equations 12 and 16.
     """

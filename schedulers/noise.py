@@ -178,7 +178,7 @@ def make_path(
     "flow" has no betas and ends in pure noise, rescaled or not.
 
     Raises:
-        ValueError: an unknown schedule, betas outside (0, 1], or as many `trained_betas` as there are no timesteps for.
+        ValueError: an unknown schedule, betas of 0 or less, or as many `trained_betas` as there are no timesteps for.
     """
     if not 1 <= num_train_timesteps <= MOST_TIMESTEPS:
         raise ValueError(f"num_train_timesteps: got {num_train_timesteps:,}, expected 1 to {MOST_TIMESTEPS:,}.")
@@ -193,9 +193,9 @@ def make_path(
         return FlowPath(num_train_timesteps)
     else:
         betas = make_betas(schedule, num_train_timesteps, beta_start, beta_end)
-    if not bool(((betas > 0) & (betas <= 1)).all()):  # without noise nothing can be solved for, beyond 1 there is none
+    if not bool((betas > 0).all()):  # a level without noise has nothing to solve for
         raise ValueError(
-            f"betas: got values from {float(betas.min()):g} to {float(betas.max()):g}, expected all in (0, 1]; change "
+            f"betas: got values from {float(betas.min()):g} to {float(betas.max()):g}, expected all above 0; change "
             "beta_start and beta_end, or trained_betas."
         )
     return TablePath(rescale_zero_terminal_snr(betas) if rescale_betas_zero_snr else betas)
