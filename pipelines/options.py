@@ -51,7 +51,8 @@ def finite_number(name: str, value: Any, expected: str, least: float = -math.inf
 
 def shown(value: Any) -> str:
     """Return a value for a message, cut; Python prints no whole number of some thousand digits, only its hex form."""
-    return (hex(value) if isinstance(value, Integral) and abs(value) >= 2**64 else repr(value))[:60]
+    is_long = isinstance(value, Integral) and abs(int(value)) >= 2**64
+    return (hex(int(value)) if is_long else repr(value))[:60]
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class SamplingOptions:
     eta: float = 0.0
     guidance: GuidanceOptions = GuidanceOptions()
     callback: StepCallback | None = None
-    callback_tensor_inputs: tuple[str, ...] = ("latents",)
+    callback_tensor_inputs: Sequence[str] = ("latents",)
 
     def __post_init__(self) -> None:
         keep = object.__setattr__
