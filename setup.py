@@ -34,6 +34,7 @@ setup(
         "text2digit": [
             "py.typed",
             "configs/*.yaml",
+            "benchmarks/*.yaml",
             "gui/assets/*",
             *(f"pretrained/*/{pattern}" for pattern in WEIGHTS),
             *(f"pretrained/*/*/{pattern}" for pattern in WEIGHTS),

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from ..config import DataConfig, RunConfig, load_config
 from ..data import load_dataset
@@ -36,160 +37,31 @@ RESULTS = Path(__file__).resolve().parent / "results" / "quality.json"
 TRAINING_FLOPS = {"UNet": 9e12, "DiT": 27e12}
 DRAWN, STEPS = 2000, 10
 
-# What all have in common. Averages are as long as the run allows: an exponential one would be tuned to one length.
-BASE = {
-    "model.type": "UNet",
-    "model.block_out_channels": "[32, 64]",
-    "model.attention_levels": "[false, true]",
-    "model.class_channels": "null",
-    "scheduler.beta_schedule": "squaredcos_cap_v2",
-    "scheduler.prediction_type": "v_prediction",
-    "optim.optimizer": "adamw",
-    "objective.timesteps": "uniform",
-    "objective.logit_mean": "0",
-    "objective.uniform_share": "0",
-    "training.batch_size": "64",
-    "optim.lr": "2e-3",
-    "optim.warmup_steps": "50",
-    "optim.ema": "power",
-    "optim.ema_sigma_rels": "[0.1, 0.05]",
-    "training.guidance_scale": "1.0",
-    "training.sampler": "unipc",
-}
-_DIT = {
-    "model.type": "DiT",
-    "model.block_out_channels": None,
-    "model.attention_levels": None,
-    "model.num_layers": "6",
-    "model.num_attention_heads": "4",
-    "model.attention_head_dim": "32",
-    "model.conv_kernel_size": "null",
-}
-_WIDE = {**_DIT, "model.num_layers": "4", "model.num_attention_heads": "2", "model.attention_head_dim": "80"}
-_FLOW = {"scheduler.beta_schedule": "flow", "scheduler.prediction_type": "flow_prediction"}
-_MUON = {**_FLOW, "optim.optimizer": "muon"}
-# Noisier than uniform times: at the median, the noise is 2.2 times the signal.
-_NOISY = {**_MUON, "objective.timesteps": "logit_normal", "objective.logit_mean": "0.8"}
-# The best of the UNets that differ from the base in the objective and the optimizer alone.
-_BEST = {**_NOISY, "optim.lr": "4e-3"}
-_SAMPLE = {**_BEST, "scheduler.prediction_type": "sample"}
-_NEAR = {"model.conv_kernel_size": "3"}
-_FAST = {**_WIDE, **_NOISY, **_NEAR, "optim.lr": "8e-3"}
-VARIANTS: dict[str, dict[str, str | None]] = {
-    "base": {},
-    # Size and shape.
-    "width 24, 48": {"model.block_out_channels": "[24, 48]", "model.attention_head_dim": "24"},
-    "width 48, 96": {"model.block_out_channels": "[48, 96]"},
-    "width 32, 96": {"model.block_out_channels": "[32, 96]"},
-    "two blocks a level": {"model.layers_per_block": "2"},
-    "pixels, three levels": {
-        "model.patch_size": "1",
-        "model.block_out_channels": "[16, 32, 64]",
-        "model.attention_levels": "[false, false, true]",
-    },
-    "patches of 4": {"model.patch_size": "4", "model.block_out_channels": "[64, 96]"},
-    "attention in the middle alone": {"model.attention_levels": "[false, false]"},
-    "attention at both levels": {"model.attention_levels": "[true, true]"},
-    "DiT, 6 x 128, v": {**_DIT},
-    "DiT, 6 x 128": {**_DIT, **_FLOW},
-    "DiT, 6 x 128, learning rate 1e-3": {**_DIT, **_FLOW, "optim.lr": "1e-3"},
-    "DiT, 6 x 128, Muon": {**_DIT, **_MUON},
-    "DiT, 6 x 128, Muon, noisy times": {**_DIT, **_NOISY},
-    "DiT, 6 x 128, Muon, noisy times, learning rate 4e-3": {**_DIT, **_NOISY, "optim.lr": "4e-3"},
-    "DiT, 6 x 128, neighbours, Muon, noisy times": {**_DIT, **_NOISY, **_NEAR},
-    "DiT, 6 x 128, neighbours, Muon, noisy times, learning rate 4e-3": {**_DIT, **_NOISY, **_NEAR, "optim.lr": "4e-3"},
-    "DiT, 4 x 160, neighbours, Muon, noisy times, learning rate 4e-3": {**_WIDE, **_NOISY, **_NEAR, "optim.lr": "4e-3"},
-    "DiT, 4 x 160, the same at 8e-3": {**_FAST},
-    "DiT, 4 x 160, the same at 8e-3, an image for each class": {**_FAST, "model.class_channels": "1"},
-    "DiT, 4 x 160, the same at 8e-3, prediction of the sample": {**_FAST, "scheduler.prediction_type": "sample"},
-    # Optimizer.
-    "batch 32": {"training.batch_size": "32"},
-    "batch 128": {"training.batch_size": "128"},
-    "learning rate 1e-3": {"optim.lr": "1e-3"},
-    "learning rate 4e-3": {"optim.lr": "4e-3"},
-    "Muon": {"optim.optimizer": "muon"},
-    "linear decay": {"optim.decay": "linear"},
-    "dropout 0.1": {"model.dropout": "0.1"},
-    # Objective.
-    "epsilon": {"scheduler.prediction_type": "epsilon", "scheduler.rescale_betas_zero_snr": "false"},
-    "sample": {"scheduler.prediction_type": "sample"},
-    "flow": {**_FLOW},
-    "flow, logit-normal times": {**_FLOW, "objective.timesteps": "logit_normal"},
-    "flow, batch 32": {**_FLOW, "training.batch_size": "32"},
-    "flow, batch 32, learning rate 4e-3": {**_FLOW, "training.batch_size": "32", "optim.lr": "4e-3"},
-    "flow, batch 16": {**_FLOW, "training.batch_size": "16"},
-    "flow, batch 32, attention in the middle alone": {
-        **_FLOW,
-        "training.batch_size": "32",
-        "model.attention_levels": "[false, false]",
-    },
-    "flow, Muon": {**_MUON},
-    "flow, Muon, learning rate 4e-3": {**_MUON, "optim.lr": "4e-3"},
-    "flow, Muon, batch 32": {**_MUON, "training.batch_size": "32"},
-    "flow, Muon, linear decay": {**_MUON, "optim.decay": "linear"},
-    "flow, Muon, logit-normal times": {**_MUON, "objective.timesteps": "logit_normal"},
-    "flow, Muon, noisy times": {**_NOISY},
-    "flow, Muon, noisier times": {**_NOISY, "objective.logit_mean": "1.2"},
-    "flow, Muon, noisy times, less spread": {**_NOISY, "objective.logit_std": "0.7"},
-    "flow, Muon, noisy times, more spread": {**_NOISY, "objective.logit_std": "1.4"},
-    "flow, Muon, noisy times, batch 32": {**_NOISY, "training.batch_size": "32"},
-    "best": {**_BEST},
-    "flow, Muon, noisy times, attention in the middle alone": {**_NOISY, "model.attention_levels": "[false, false]"},
-    "flow, Muon, noisy times, width 48, 96": {**_NOISY, "model.block_out_channels": "[48, 96]"},
-    "Muon, noisy times": {
-        "optim.optimizer": "muon",
-        "objective.timesteps": "logit_normal",
-        "objective.logit_mean": "1",  # about as noisy, on this schedule, as 0.8 is on a flow
-    },
-    "flow, Muon, attention in the middle alone": {**_MUON, "model.attention_levels": "[false, false]"},
-    "flow, Muon, width 64, 96, attention in the middle alone": {
-        **_MUON,
-        "model.block_out_channels": "[64, 96]",
-        "model.attention_levels": "[false, false]",
-    },
-    "flow, attention in the middle alone": {**_FLOW, "model.attention_levels": "[false, false]"},
-    "flow, prediction of the sample": {**_FLOW, "scheduler.prediction_type": "sample"},
-    "stratified times": {"objective.timesteps": "stratified"},
-    "logit-normal times": {"objective.timesteps": "logit_normal"},
-    "min-SNR weight": {"objective.weighting": "min_snr"},
-    "sigmoid weight": {"objective.weighting": "sigmoid"},
-    "label dropout 0.2": {"training.label_dropout": "0.2"},
-    # One change more.
-    "best, an image for each class": {**_BEST, "model.class_channels": "1"},
-    "best, an image of two channels for each class": {**_BEST, "model.class_channels": "2"},
-    "best, a fifth uniform": {**_BEST, "objective.uniform_share": "0.2"},
-    "best, two blocks a level": {**_BEST, "model.layers_per_block": "2"},
-    "best, attention at both levels": {**_BEST, "model.attention_levels": "[true, true]"},
-    "best, patches of 4": {**_BEST, "model.patch_size": "4", "model.block_out_channels": "[64, 96]"},
-    "best, prediction of the sample": {**_SAMPLE},
-    "best, prediction of the sample, an image for each class": {**_SAMPLE, "model.class_channels": "1"},
-    "best, prediction of the sample, less noisy times": {**_SAMPLE, "objective.logit_mean": "0.4"},
-    "best, learning rate 8e-3": {**_BEST, "optim.lr": "8e-3"},
-    "best, average half as long": {**_BEST, "optim.ema_sigma_rels": "[0.05, 0.1]"},
-    "best, average twice as long": {**_BEST, "optim.ema_sigma_rels": "[0.2, 0.1]"},
-    "best, dropout 0.1": {**_BEST, "model.dropout": "0.1"},
-    "best, label dropout 0.2": {**_BEST, "training.label_dropout": "0.2"},
-    "best, label dropout 0.05": {**_BEST, "training.label_dropout": "0.05"},
-}
+_PAGE = yaml.safe_load((Path(__file__).parent / "variants.yaml").read_text(encoding="utf-8"))
+
+
+def _joined(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes, over those of the parts that they name by "with"."""
+    own = dict(changes)
+    parts = [_joined(_PAGE["parts"][name]) for name in own.pop("with", [])]
+    return {key: value for part in (*parts, own) for key, value in part.items()}
+
+
+# What each variant changes in the recipe of its model's type.
+VARIANTS = {name: _joined(changes) for name, changes in _PAGE["variants"].items()}
 
 
 def recipe(variant: str, seed: int, folder: Path) -> tuple[RunConfig, float]:
     """The config of a variant, and the operations that it spends: a whole number of steps within `TRAINING_FLOPS`."""
-    changes: Mapping[str, str | None] = {**BASE, **VARIANTS[variant]}
-    fixed = {
-        "training.seed": str(seed),
-        "training.output_dir": str(folder),
-        "training.report_to": "none",
-        "data.validation_every": "0",
-        "training.max_train_steps": "1",
-        "training.preview_steps": "1000000",
-        "training.checkpointing_steps": "1000000",
-    }
-    given = [f"{key}={value}" for key, value in {**changes, **fixed}.items() if value is not None]
-    config = load_config(str(changes["model.type"]).lower(), given)
+    changes = VARIANTS[variant]
+    name = changes["model.type"].lower()
+    quiet = {"training.report_to": "none", "training.preview_steps": 0, "training.checkpointing_steps": 0}
+    fixed = {"training.seed": seed, "training.output_dir": str(folder), "data.validation_every": 0, **quiet}
+    given = [f"{key}={json.dumps(value)}" for key, value in {**changes, **fixed}.items()]
+    config = load_config(name, given)
     flops = (1 + BACKWARD_FACTOR) * flops_per_image(build_model(config.model.type, config.model.options))
     steps = int(TRAINING_FLOPS[config.model.type] / (flops * config.training.batch_size))
-    config = load_config(str(changes["model.type"]).lower(), [*given, f"training.max_train_steps={steps}"])
+    config = load_config(name, [*given, f"training.max_train_steps={steps}"])
     return config, steps * flops * config.training.batch_size
 
 
