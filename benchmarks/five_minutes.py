@@ -7,7 +7,6 @@ has is not measured again; remove it to begin anew.
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,11 +16,12 @@ from typing import Any
 import torch
 
 from ..config import load_config
+from ..evaluation.page import measure_apart, read_results, write_results, write_table
 from ..runtime import describe_device, describe_software, keep_freed_memory
-from .page import read_results, write_results, write_table
 from .quality import score, train_timed
 
-RESULTS = Path(__file__).resolve().parent / "results" / "five-minutes.json"
+FOLDER = Path(__file__).resolve().parent
+RESULTS, PAGE = FOLDER / "results" / "five-minutes.json", FOLDER / "README.md"
 SCALES = (1.0, 1.25, 1.5)
 PLAIN = (
     "model.block_out_channels=[32, 64]",
@@ -93,14 +93,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         for system in SYSTEMS:
             if (system, seed) in done:
                 continue
-            command = [sys.executable, "-m", "text2digit.benchmarks.five_minutes", "--measure", system]
-            output = subprocess.run([*command, "--seeds", str(seed)], check=True, stdout=subprocess.PIPE, text=True)
-            results.append(json.loads(output.stdout.splitlines()[-1]))
+            results.append(measure_apart("text2digit.benchmarks.five_minutes", system, "--seeds", str(seed)))
             print(json.dumps(results[-1]), flush=True)
             facts = {"device": describe_device(torch.device("cpu")), **describe_software()}
             write_results(arguments.out, facts, results)
     if arguments.out == RESULTS:
-        write_table("five-minutes", table(results))
+        write_table("five-minutes", table(results), PAGE)
     print(table(results))
     return 0
 

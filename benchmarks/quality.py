@@ -8,7 +8,6 @@ ten UniPC steps without guidance is then measured: guidance hides what a model h
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ import yaml
 from ..config import DataConfig, RunConfig, load_config
 from ..data import load_dataset
 from ..evaluation.judge import Judge, cache_folder, even_labels
+from ..evaluation.page import measure_apart, read_results, write_results, write_table
 from ..models import build_model
 from ..pipelines import DigitPipeline
 from ..pipelines.drawing import draw_images
@@ -30,25 +30,25 @@ from ..pipelines.images import to_bytes
 from ..runtime import describe_software, keep_freed_memory
 from ..training import prepare_run, train
 from ..training.planning import BACKWARD_FACTOR, flops_per_image
-from .page import read_results, write_results, write_table
 
-RESULTS = Path(__file__).resolve().parent / "results" / "quality.json"
+FOLDER = Path(__file__).resolve().parent
+RESULTS, PAGE = FOLDER / "results" / "quality.json", FOLDER / "README.md"
 # 9 TFLOP is a quarter of what five minutes on two cores buy; after as little, no transformer draws a digit.
 TRAINING_FLOPS = {"UNet": 9e12, "DiT": 27e12}
 DRAWN, STEPS = 2000, 10
 
-_PAGE = yaml.safe_load((Path(__file__).parent / "variants.yaml").read_text(encoding="utf-8"))
+_FILE = yaml.safe_load((FOLDER / "variants.yaml").read_text(encoding="utf-8"))
 
 
 def _joined(changes: Mapping[str, Any]) -> dict[str, Any]:
     """Changes, over those of the parts that they name by "with"."""
     own = dict(changes)
-    parts = [_joined(_PAGE["parts"][name]) for name in own.pop("with", [])]
+    parts = [_joined(_FILE["parts"][name]) for name in own.pop("with", [])]
     return {key: value for part in (*parts, own) for key, value in part.items()}
 
 
 # What each variant changes in the recipe of its model's type.
-VARIANTS = {name: _joined(changes) for name, changes in _PAGE["variants"].items()}
+VARIANTS = {name: _joined(changes) for name, changes in _FILE["variants"].items()}
 
 
 def recipe(variant: str, seed: int, folder: Path) -> tuple[RunConfig, float]:
@@ -104,9 +104,7 @@ def run_missing(variants: Sequence[str], seeds: Sequence[int], jobs: int, path: 
     done = {(each["variant"], each["seed"]) for each in results}
 
     def run(task: tuple[str, int]) -> dict[str, Any]:
-        command = [sys.executable, "-m", "text2digit.benchmarks.quality", "--measure", task[0], "--seeds", str(task[1])]
-        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        return json.loads(output.splitlines()[-1])
+        return measure_apart("text2digit.benchmarks.quality", task[0], "--seeds", str(task[1]))
 
     tasks = [(variant, seed) for seed in seeds for variant in variants if (variant, seed) not in done]
     with ThreadPoolExecutor(jobs) as pool:
@@ -162,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     load_dataset(load_config("unet").data, "train")  # a download, where there is one, before two processes start it
     results = run_missing(arguments.variants, arguments.seeds, arguments.jobs, arguments.out)
     if arguments.out == RESULTS:
-        write_table("quality", table(results))
+        write_table("quality", table(results), PAGE)
     print(table(results))
     return 0
 

@@ -7,7 +7,6 @@ turn, so that a machine that slows down slows them all.
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from torch.nn import functional as F
 
 from ..config import load_config
 from ..data import ImageData
+from ..evaluation.page import measure_apart, write_table
 from ..models import build_model
 from ..pipelines import ClassConditionedDigitPipeline
 from ..pipelines.pipeline_digit import Denoiser
@@ -30,7 +30,6 @@ from ..schedulers import DDIMScheduler
 from ..training.loop import train_step
 from ..training.planning import BACKWARD_FACTOR, flops_per_image
 from ..training.prepare import assemble_run, make_accelerator
-from .page import write_table
 
 TRAIN_BATCH = 128
 SAMPLE_STEPS, SAMPLE_BATCHES = 10, (1, 100)
@@ -263,17 +262,7 @@ def run_rounds(rounds: int, threads: int) -> dict[str, Any]:
     found: dict[str, list] = {name: [] for name in SYSTEMS}
     for index in range(rounds):
         for name in SYSTEMS:
-            command = [
-                sys.executable,
-                "-m",
-                "text2digit.benchmarks.speed",
-                "--measure",
-                name,
-                "--threads",
-                str(threads),
-            ]
-            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            found[name].append(json.loads(output.splitlines()[-1]))
+            found[name].append(measure_apart("text2digit.benchmarks.speed", name, "--threads", str(threads)))
             print(
                 f"round {index + 1}/{rounds}  {name}: {found[name][-1]['train']:.0f} images/s in training", flush=True
             )

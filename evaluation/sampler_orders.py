@@ -6,7 +6,6 @@ is trained: the denoiser is exact (`oracle.py`), so the error is the sampler's a
 
 import argparse
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 
 from ..schedulers import DDIMScheduler, UniPCMultistepScheduler
 from .oracle import level_at, one_gaussian, three_gaussians, trajectory
+from .page import write_table
 
 # Error is measured half way: near clean data the levels lie far apart in log-SNR however many steps there are, because
 # timesteps are integers, and a slope taken there says more about the grid than about the sampler.
@@ -123,12 +123,6 @@ def grid_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def fill_in(page: str, mark: str, text: str) -> str:
-    """The page, with the text between `<!-- mark -->` and `<!-- /mark -->`."""
-    between = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
-    return between.sub(lambda found: found[1] + text + found[2], page)
-
-
 def draw_trajectories(path: Path) -> None:
     """Where points go: deterministic and stochastic, few steps and many, on three Gaussians."""
     import matplotlib
@@ -183,9 +177,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     draw_trajectories(arguments.out / "trajectories.png")
     print(order_table(rows), end="")
     if arguments.readme:
-        page = arguments.readme.read_text(encoding="utf-8")
-        page = fill_in(fill_in(page, "orders", order_table(rows)), "grids", grid_table())
-        arguments.readme.write_text(page, encoding="utf-8")
+        write_table("orders", order_table(rows), arguments.readme)
+        write_table("grids", grid_table(), arguments.readme)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from ..pipelines.foreign import foreign_scheduler
 from ..pipelines.images import to_bytes
 from ..runtime import keep_freed_memory, use_all_cores
 from .classifier import classify, load_classifier
-from .sampler_orders import fill_in
+from .page import write_table
 
 MODELS = ("unet-mnist", "dit-mnist")
 STEPS = (1, 3, 7, 10, 25)
@@ -103,8 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     table = markdown(rows, arguments.steps)
     print(table, end="")
     if arguments.readme:
-        page = arguments.readme.read_text(encoding="utf-8")
-        arguments.readme.write_text(fill_in(page, "schedulers", table), encoding="utf-8")
+        write_table("schedulers", table, arguments.readme)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from text2digit.benchmarks import five_minutes, quality
-from text2digit.benchmarks.page import marked, write_table
 from text2digit.config import load_config
+from text2digit.evaluation.page import marked, write_table
 
 from ..conftest import ROOT
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from text2digit.benchmarks import speed
-from text2digit.benchmarks.page import marked
+from text2digit.evaluation.page import marked
 
 from ..conftest import ROOT
 

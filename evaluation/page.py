@@ -1,11 +1,11 @@
-"""What benchmarks keep: files of results that are gone on with, and the page, whose tables they write."""
+"""Results of measurements, kept in files, and the tables of pages that are made from them."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-PAGE = Path(__file__).resolve().parent / "README.md"
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
@@ -24,7 +24,15 @@ def marked(name: str, table: str) -> str:
     return f"<!-- {name} -->\n{table}<!-- /{name} -->\n"
 
 
-def write_table(name: str, table: str, page: Path = PAGE) -> None:
+def measure_apart(module: str, name: str, *arguments: str) -> dict[str, Any]:
+    """Return what `python -m MODULE --measure NAME` prints as JSON: a measurement in a process of its own."""
+    command = [sys.executable, "-m", module, "--measure", name, *arguments]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    result: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return result
+
+
+def write_table(name: str, table: str, page: Path) -> None:
     """Put a table in the place of the one that stands between its marks.
 
     Raises:
