@@ -20,8 +20,8 @@ import torch
 import yaml
 
 from ..config import DataConfig, RunConfig, load_config
-from ..data import load_dataset
-from ..evaluation.judge import Judge, cache_folder, even_labels
+from ..data import cache_folder, load_dataset
+from ..evaluation.judge import Judge, even_labels
 from ..evaluation.page import measure_apart, read_results, write_results, write_table
 from ..models import build_model
 from ..pipelines import DigitPipeline
@@ -93,7 +93,7 @@ def score(pipeline: DigitPipeline, data: DataConfig, guidance_scale: float) -> d
     images = draw_images(
         pipeline, labels.tolist(), seeds=range(DRAWN), num_inference_steps=STEPS, guidance_scale=guidance_scale
     )
-    judge = Judge(data, cache=cache_folder())
+    judge = Judge(data, cache=cache_folder("evaluation"))
     scores = judge.score(to_bytes(images), labels, pixels=False)
     return {name: round(value, 5) for name, value in scores.figures.items()}
 

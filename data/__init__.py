@@ -1,15 +1,19 @@
 """Real images, held in memory, in an order that follows from the seed and the step alone."""
 
 from .batches import batch_indices, counter_generator, counter_seed
-from .datasets import DATASETS, ImageData, every_nth_of_each_class, load_dataset, load_training_data
+from .cache import cache_folder, computed_once
+from .datasets import DATASETS, ImageData, every_nth_of_each_class, load_dataset, load_training_data, to_x_0
 
 __all__ = [
     "DATASETS",
     "ImageData",
     "batch_indices",
+    "cache_folder",
+    "computed_once",
     "counter_generator",
     "counter_seed",
     "every_nth_of_each_class",
     "load_dataset",
     "load_training_data",
+    "to_x_0",
 ]

@@ -11,6 +11,7 @@ from PIL import Image
 from torchvision import datasets as torchvision_datasets
 
 from ..config import DataConfig
+from .cache import cache_folder
 from .idx import check_idx_file
 
 SPLITS = ("train", "test")
@@ -43,14 +44,19 @@ class ImageData:
 
     def x_0(self, indices: torch.Tensor) -> torch.Tensor:
         """Images as the models see them: (B, C, H, W) float32 in [-1, 1]."""
-        return self.images[indices].float() / 127.5 - 1
+        return to_x_0(self.images[indices])
+
+
+def to_x_0(images: torch.Tensor) -> torch.Tensor:
+    """Pixels, uint8 of any shape, as the models see them: float32 in [-1, 1]."""
+    return images.float() / 127.5 - 1
 
 
 def default_data_dir() -> Path:
     """TEXT2DIGIT_DATA, or else a folder in the user's cache."""
     if chosen := os.environ.get("TEXT2DIGIT_DATA"):
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "text2digit"
+    return cache_folder()
 
 
 def load_dataset(config: DataConfig, split: str = "train") -> ImageData:
@@ -61,7 +67,7 @@ def load_dataset(config: DataConfig, split: str = "train") -> ImageData:
         split: "train" or "test".
 
     Raises:
-        ValueError: an unknown name, a damaged file, or images that do not fit together.
+        ValueError: an unknown split, a damaged file, or images that do not fit together.
         FileNotFoundError: not there and not to be had; the message says what to do.
     """
     if split not in SPLITS:
@@ -161,11 +167,10 @@ def _load_folder(config: DataConfig, split: str) -> ImageData:
 
 
 def _read_image(path: Path, config: DataConfig) -> torch.Tensor:
-    modes = {1: "L", 3: "RGB"}
-    if config.channels not in modes:
+    if config.channels not in (1, 3):
         raise ValueError(f"data.channels: got {config.channels}, expected 1 or 3.")
     with Image.open(path) as opened:
-        image = opened.convert(modes[config.channels])
+        image = opened.convert("L" if config.channels == 1 else "RGB")
     if config.image_size is not None:
         image = image.resize((config.image_size, config.image_size), Image.Resampling.LANCZOS)
     array = np.asarray(image)

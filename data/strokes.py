@@ -5,15 +5,13 @@ along the middle of the stroke for the thickness, and a box that holds all but t
 slant is taken out. All are arrays in, arrays out: N images, H W height and width in pixels.
 """
 
-import hashlib
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
 from scipy import ndimage
+
+from .cache import computed_once
 
 # Property: unit. The last two count.
 PROPERTIES = {
@@ -174,19 +172,5 @@ def measured_once(images: torch.Tensor, folder: Path | None) -> dict[str, np.nda
     """
     if images.shape[1] != 1:
         raise ValueError(f"images: got {images.shape[1]} channels, expected 1: strokes are measured in grey.")
-    if folder is None:
-        return measure_strokes(images[:, 0].numpy())
-    digest = hashlib.sha256(Path(__file__).read_bytes() + repr(tuple(images.shape)).encode() + images.numpy().tobytes())
-    path = folder / f"strokes-{digest.hexdigest()[:16]}.safetensors"
-    if not path.is_file():
-        measured = measure_strokes(images[:, 0].numpy())
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as aside:  # two processes may write at once
-            save_file(measured, Path(aside) / path.name)
-            os.replace(Path(aside) / path.name, path)
-    return load_file(path)
-
-
-def cache_folder() -> Path:
-    """The folder of what was measured, in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "text2digit" / "strokes"
+    key = Path(__file__).read_bytes() + repr(tuple(images.shape)).encode() + images.numpy().tobytes()
+    return computed_once(folder, "strokes", key, lambda: measure_strokes(images[:, 0].numpy()))

@@ -15,6 +15,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.utils import SAFETENSORS_WEIGHTS_NAME, BaseOutput
 from torch import nn
 
+from ..data import to_x_0
 from ..pipelines.component_files import weight_files
 
 # Not a pipeline, so it lies among the weights that ship without being one of their names.
@@ -145,7 +146,7 @@ def classify(classifier: DigitClassifier, images: torch.Tensor) -> ClassifierOut
     """
     parts: list[Any] = []
     for batch in images.split(BATCH_SIZE):
-        output = classifier(batch.to(classifier.device).float() / 127.5 - 1)
+        output = classifier(to_x_0(batch.to(classifier.device)))
         parts.append((output.logits.cpu(), output.features.cpu()))
     logits, features = zip(*parts, strict=True)
     return ClassifierOutput(logits=torch.cat(logits), features=torch.cat(features))

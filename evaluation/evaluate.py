@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from diffusers.utils import logging
 
 from ..config import DataConfig
-from ..data import ImageData
+from ..data import ImageData, cache_folder
 from ..pipelines import DigitPipeline
 from ..pipelines.drawing import draw_images
 from ..pipelines.images import to_bytes
@@ -34,7 +34,7 @@ from ..runtime import (
     use_all_cores,
 )
 from .classifier import CLASSIFIER_FOLDER, pipeline_identity, sha256
-from .judge import Judge, Scores, cache_folder, even_labels, evenly
+from .judge import Judge, Scores, even_labels, evenly
 from .prompts import RealStrokes, measure_prompts, prompts_to_markdown, sweep_picture
 from .report import draw_pictures, draw_sweep, summarise, sweep_table, table, write_report
 from .train_classifier import EPOCHS, accuracy, train_classifier
@@ -324,7 +324,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_arguments(arguments)
         check_processes(Accelerator().num_processes)
         config = DataConfig(dataset=arguments.dataset, data_dir=arguments.data_dir)
-        judge = Judge(config, arguments.classifier, cache_folder())
+        judge = Judge(config, arguments.classifier, cache_folder("evaluation"))
         measured = None
         if not arguments.real:
             measured = measure_model(arguments, judge) if arguments.model else measure_samples(arguments.samples, judge)

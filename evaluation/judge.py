@@ -1,16 +1,13 @@
 """Real digits as the measure: which of them are the reference, which the floor, and all figures of a set of images."""
 
-import hashlib
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
 from ..config import DataConfig
-from ..data import ImageData, every_nth_of_each_class, load_dataset
+from ..data import ImageData, computed_once, every_nth_of_each_class, load_dataset
 from . import metrics
 from .classifier import CLASSIFIER_FOLDER, classify, load_classifier, weights_sha256
 
@@ -71,8 +68,8 @@ class Scores:
 class Judge:
     """Real digits and a classifier, ready to score images.
 
-    For a quick look, as in training: `Judge(cache=cache_folder()).score(images, labels, pixels=False)`; once the
-    features of the reference are kept, a few thousand images take seconds.
+    For a quick look, as in training: `Judge(cache=cache_folder("evaluation")).score(images, labels, pixels=False)`.
+    Once the features of the reference are kept, a few thousand images take seconds.
 
     Args:
         config: the dataset, whose classes are those of the classifier.
@@ -190,19 +187,9 @@ class Judge:
 
     def _reference_features(self) -> torch.Tensor:
         """(M, W) float32; from the cache where it has those of the same weights and images."""
-        if self.cache is None:
-            return classify(self.classifier, self.reference.images).features
-        digest = hashlib.sha256(self.classifier_sha256.encode() + self.reference.images.numpy().tobytes()).hexdigest()
-        path = self.cache / f"features-{digest[:16]}.safetensors"
-        if not path.is_file():
-            features = classify(self.classifier, self.reference.images).features
-            self.cache.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=self.cache) as aside:  # two processes may write at once
-                save_file({"features": features}, Path(aside) / path.name)
-                os.replace(Path(aside) / path.name, path)
-        return load_file(path)["features"]
+        key = self.classifier_sha256.encode() + self.reference.images.numpy().tobytes()
 
+        def compute() -> dict[str, np.ndarray]:
+            return {"features": classify(self.classifier, self.reference.images).features.numpy()}
 
-def cache_folder() -> Path:
-    """The folder in the user's cache; not that of the data, which may be read-only."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "text2digit" / "evaluation"
+        return torch.from_numpy(computed_once(self.cache, "features", key, compute)["features"])

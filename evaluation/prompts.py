@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from ..data import ImageData, counter_generator, every_nth_of_each_class
+from ..data import ImageData, cache_folder, counter_generator, every_nth_of_each_class
 from ..data.captions import CORNER, COUNTED, LANGUAGES, LEVELS, Captions, held_out_corner, levels_of, plain_caption
-from ..data.strokes import PROPERTIES, cache_folder, measure_strokes, measured_once
+from ..data.strokes import PROPERTIES, measure_strokes, measured_once
 from ..pipelines.drawing import draw_images
 from ..pipelines.images import image_grid, to_bytes
 from .classifier import classify
@@ -38,7 +38,7 @@ class RealStrokes:
 
     def __init__(self, data: ImageData):
         self.labels = data.labels.numpy()
-        self.measured = measured_once(data.images, cache_folder())
+        self.measured = measured_once(data.images, cache_folder("strokes"))
         self.levels = levels_of(self.measured, self.labels)
 
     def texts_for(self, labels: torch.Tensor, seed: int) -> list[str]:

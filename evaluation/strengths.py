@@ -14,11 +14,12 @@ import torch
 from diffusers.utils import logging
 
 from ..config import DataConfig
+from ..data import cache_folder
 from ..pipelines import DigitImg2ImgPipeline, DigitPipeline
 from ..pipelines.drawing import BATCH_SIZE
 from ..pipelines.images import to_bytes
 from ..runtime import keep_freed_memory, use_all_cores
-from .judge import Judge, cache_folder, evenly
+from .judge import Judge, evenly
 
 NUM, STEPS = 1000, 20
 STRENGTHS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.disable_progress_bar()
     try:
         pipeline = DigitPipeline.from_pretrained(arguments.model)
-        judge = Judge(DataConfig(data_dir=arguments.data_dir), cache=cache_folder())
+        judge = Judge(DataConfig(data_dir=arguments.data_dir), cache=cache_folder("evaluation"))
         results = by_strength(pipeline, judge, arguments.strengths, arguments.num)
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)

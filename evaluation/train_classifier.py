@@ -15,6 +15,7 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
+from diffusers.training_utils import EMAModel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
@@ -94,9 +95,9 @@ def train_classifier(data: ImageData, epochs: int = EPOCHS, seed: int = 0, progr
 
 
 def _average(averages: Tensors, weights: Tensors, num_averaged: torch.Tensor | int) -> None:
-    """Exponential moving average whose decay starts short, so that the random start is soon forgotten."""
-    count = int(num_averaged)
-    get_ema_multi_avg_fn(min(EMA_DECAY, (1 + count) / (10 + count)))(averages, weights, num_averaged)
+    """Exponential moving average with diffusers' warm-up, so that the random start is soon forgotten."""
+    decay = EMAModel([], decay=EMA_DECAY).get_decay(int(num_averaged) + 1)
+    get_ema_multi_avg_fn(decay)(averages, weights, num_averaged)
 
 
 def accuracy(classifier: DigitClassifier, data: ImageData) -> float:

@@ -1,16 +1,16 @@
 """Captions as a run needs them: of its images, drawn by counter, and in the form that its model takes."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
 
 from ..config import TextConfig
-from ..data import ImageData, counter_generator
+from ..data import ImageData, cache_folder, counter_generator
 from ..data.captions import DRAWS, LEVELS, Captions, caption_images, make_caption
-from ..data.strokes import PROPERTIES, cache_folder
+from ..data.strokes import PROPERTIES
 from ..models.text import encode, load_text_encoder, tokenize, train_tokenizer
 
 # Captions that the tokenizer learns its merges from; of made-up digits, so that it is the same for every dataset.
@@ -32,26 +32,24 @@ class TextCoder:
     tokenizer: Any
     max_length: int
     frozen_encoder: Any = None
-    _kept: OrderedDict[str, torch.Tensor] = field(default_factory=OrderedDict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.frozen_encoder is not None:
+            bytes_of_one = 4 * self.max_length * self.frozen_encoder.config.hidden_size
+            self.embedding = lru_cache(max(1, CACHE_BYTES // bytes_of_one))(self._embed)
 
     def __call__(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """The model's arguments, (B, …) each, on the CPU."""
         tokens = tokenize(self.tokenizer, texts, self.max_length)
         if self.frozen_encoder is None:
             return tokens
-        embeddings = torch.stack([self._embedding(text) for text in texts])
+        embeddings = torch.stack([self.embedding(text) for text in texts])
         return {"encoder_hidden_states": embeddings, "encoder_attention_mask": tokens["attention_mask"]}
 
     @torch.no_grad()
-    def _embedding(self, text: str) -> torch.Tensor:
-        """(S, D) of a text; computed alone, so that it is the same whatever was computed before, and kept."""
-        if text not in self._kept:
-            (self._kept[text],) = encode(self.frozen_encoder, tokenize(self.tokenizer, [text], self.max_length))
-            size = self._kept[text].nbytes
-            while len(self._kept) * size > max(CACHE_BYTES, size):
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(text)
-        return self._kept[text]
+    def _embed(self, text: str) -> torch.Tensor:
+        """(S, D) float32 of a text; computed alone, so that it is the same whatever was computed before."""
+        return encode(self.frozen_encoder, tokenize(self.tokenizer, [text], self.max_length))[0]
 
 
 @dataclass(frozen=True)
@@ -114,5 +112,5 @@ def build_text(coder: TextCoder, data: ImageData, validation: ImageData, read_on
     Raises:
         ValueError: images that are no digits.
     """
-    cache = None if read_only else cache_folder()
+    cache = None if read_only else cache_folder("strokes")
     return RunText(coder, *(CaptionSource(caption_images(images, cache), coder) for images in (data, validation)))

@@ -83,7 +83,7 @@ def list_checkpoints(run_folder: Path) -> list[Path]:
 
 
 def step_of(folder: Path) -> int:
-    """Steps done at a checkpoint, by its name."""
+    """Steps done, by the name of a folder such as checkpoint-STEP, best-STEP or step-STEP."""
     return int(folder.name.split("-")[1])
 
 

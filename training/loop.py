@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -39,7 +40,7 @@ def train(run: Run) -> Path:
     """
     try:
         with saving(run.folder):
-            with StopSignals() as signals, Reporter(run) as reporter:
+            with StopSignals() as signals, closing(Reporter(run)) as reporter:
                 run.model.train()
                 while run.step < run.total_steps:
                     started = time.perf_counter()
@@ -203,10 +204,8 @@ class Reporter:
             total=run.total_steps, initial=run.step, unit="step", smoothing=0.05, disable=not (is_main and is_terminal)
         )
 
-    def __enter__(self) -> "Reporter":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Leave the progress bar as it stands."""
         self.bar.close()
 
     def add_step(self, seconds: float) -> None:
@@ -240,7 +239,6 @@ class Reporter:
             self.run.history.append(line, speed)
         values = {}
         for key, value in {**line, **(speed or {})}.items():
-            tenths = value if isinstance(value, list) else None
-            named = {f"{key}/{i}": v for i, v in enumerate(tenths)} if tenths else {key: value}
+            named = {f"{key}/{i}": v for i, v in enumerate(value)} if isinstance(value, list) else {key: value}
             values.update({name: v for name, v in named.items() if v is not None and name != "step"})
         self.run.accelerator.log(values, step=self.run.step)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save
 
+from .checkpoint import step_of
 from .durable import DamagedError, check_folder, damage_of, remove_folder, whole_folder
 from .ema import EMA, gamma_of
 
@@ -29,7 +30,7 @@ def save_snapshot(run_folder: Path, step: int, states: dict[str, dict[str, torch
     if folder.exists():
         remove_folder(folder)
     with whole_folder(folder, sum(tensor.nbytes for state in states.values() for tensor in state.values())) as place:
-        for (_, state), width in zip(states.items(), widths, strict=True):
+        for state, width in zip(states.values(), widths, strict=True):
             (place / f"{width:g}.safetensors").write_bytes(save(state))
 
 
@@ -41,7 +42,7 @@ def list_snapshots(run_folder: Path, last_step: int | None = None) -> list[tuple
     """
     found = []
     for folder in sorted((run_folder / SNAPSHOTS).glob("step-*")):
-        step = int(folder.name.split("-")[1])
+        step = step_of(folder)
         if last_step is None or step <= last_step:
             check_folder(folder)
             found += [(step, float(path.stem), path) for path in sorted(folder.glob("*.safetensors"))]

@@ -2,20 +2,20 @@
 
 import math
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..config import DataConfig
-from ..data import counter_generator
-from ..evaluation.judge import Judge, cache_folder, even_labels
+from ..data import cache_folder, counter_generator
+from ..evaluation.judge import Judge, even_labels
 from ..models.text import TextDenoiser
 from ..pipelines import ClassConditionedDigitPipeline, TextConditionedDigitPipeline
 from ..pipelines.drawing import draw_images
 from ..pipelines.images import image_grid, to_bytes
 from ..pipelines.samplers import make_scheduler
 from ..runtime import join_shares, share_of
+from .checkpoint import step_of
 from .durable import damage_of, remove_folder, saving, whole_folder
 from .history import loss_by_time, plot_loss
 from .objective import Draw, denoising_loss, times_of
@@ -158,7 +158,7 @@ def has_judge(run: Run) -> bool:
 
 @lru_cache(maxsize=1)
 def _judge(data: DataConfig) -> Judge:
-    return Judge(data, cache=cache_folder())
+    return Judge(data, cache=cache_folder("evaluation"))
 
 
 def keep_if_best(run: Run, model: TrainedModel, line: dict) -> None:
@@ -182,9 +182,6 @@ def keep_if_best(run: Run, model: TrainedModel, line: dict) -> None:
             remove_folder(folder)
         with whole_folder(folder, sum(p.nbytes for p in model.parameters())) as place:
             make_pipeline(run, model).save_pretrained(place)
-    for old in _older_best(run.folder, run.step):
-        remove_folder(old)
-
-
-def _older_best(folder: Path, step: int) -> list[Path]:
-    return [path for path in folder.glob("best-*") if int(path.name.split("-")[1]) < step]
+    for old in run.folder.glob("best-*"):
+        if step_of(old) < run.step:
+            remove_folder(old)

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from text2digit.config import DataConfig
-from text2digit.data import batch_indices, counter_generator, load_dataset
+from text2digit.data import batch_indices, cache_folder, counter_generator, load_dataset
 from text2digit.data.datasets import TORCHVISION, default_data_dir
 
 from ..conftest import needs_mnist
@@ -243,7 +243,8 @@ def test_where_data_is_kept(monkeypatch, tmp_path):
     assert default_data_dir() == tmp_path
     monkeypatch.delenv("TEXT2DIGIT_DATA")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert default_data_dir() == tmp_path / "cache" / "text2digit"
+    assert default_data_dir() == cache_folder() == tmp_path / "cache" / "text2digit"
+    assert cache_folder("strokes") == tmp_path / "cache" / "text2digit" / "strokes"
 
 
 def test_unknown_choices_list_the_choices():

@@ -6,7 +6,7 @@ import torch
 from text2digit.config import DataConfig
 from text2digit.data import load_dataset
 from text2digit.evaluation import judge as judge_module
-from text2digit.evaluation.judge import Judge, cache_folder, even_labels, evenly, split_training
+from text2digit.evaluation.judge import Judge, even_labels, evenly, split_training
 
 from ..conftest import needs_mnist
 from .conftest import DIGITS
@@ -88,8 +88,6 @@ def test_features_are_kept(classifier_folder, judge, tmp_path, monkeypatch):
     monkeypatch.setattr(judge_module, "weights_sha256", lambda folder: "other")
     with pytest.raises(TypeError):
         Judge(DIGITS, classifier_folder, tmp_path / "cache")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "text2digit" / "evaluation"
 
 
 @pytest.mark.parametrize(

@@ -116,11 +116,12 @@ def test_a_frozen_encoder_is_read_once_and_not_trained(text_config, tokenizer, t
 
 def test_embeddings_that_are_kept_have_a_limit(tokenizer, monkeypatch):
     """Catches a cache that grows with every new caption until memory ends."""
-    coder = TextCoder(tokenizer, 16, build_text_encoder(tokenizer, 8, 1, 2).eval())
     monkeypatch.setattr(captions, "CACHE_BYTES", 3 * 16 * 8 * 4)
+    coder = TextCoder(tokenizer, 16, build_text_encoder(tokenizer, 8, 1, 2).eval())
     for i in range(10):
         coder([str(i), "seven"])
-    assert len(coder._kept) == 3 and "seven" in coder._kept
+    kept = coder.embedding.cache_info()
+    assert kept.currsize == 3 and kept.hits == 9  # "seven", each time but the first
 
 
 def test_what_does_not_fit_says_so(text_config):
