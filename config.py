@@ -1,276 +1,217 @@
-"""A run, as frozen dataclasses: read from YAML, changed by dotted overrides, checked, and saved beside the weights."""
+"""Options of a run.
+
+Every option is a key of a recipe (`section: {key: value}`) and a setting of the command line (`section.key=value`, in
+YAML); some have a flag. The command line wins over the recipe, and the recipe over the default.
+
+A run that is resumed keeps its options. Those marked `auto` may differ at any time, those marked `extend` with
+`--resume extend`.
+
+`config.py` declares the options, and `python -m text2digit.config > configs/README.md` makes the reference page.
+"""
 
 import dataclasses
-import difflib
-import operator
 import os
-import re
-import types
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
+from .options import Option, Section, as_section, check_known, option, options_of, parse_yaml, reference
+
 RECIPE_FOLDER = Path(__file__).resolve().parent / "configs"
-# Fields that count something, with the least that each may be; None, where a field takes it, is left alone.
-AT_LEAST = {
-    "data.validation_every": 0,
-    "text.width": 1,
-    "text.layers": 1,
-    "text.heads": 1,
-    "text.max_length": 4,
-    "optim.warmup_steps": 0,
-    "optim.ema_snapshot_steps": 0,
-    "training.epochs": 1,
-    "training.max_train_steps": 1,
-    "training.batch_size": 1,
-    "training.gradient_accumulation_steps": 1,
-    "training.checkpointing_steps": 0,
-    "training.checkpoints_total_limit": 1,
-    "training.preview_steps": 0,
-    "training.validation_steps": 0,
-    "training.quality_images": 0,
-    "training.logging_steps": 0,
-}
-CHOICES = {
-    "optim.optimizer": ("adamw", "muon"),
-    "optim.decay": ("cosine", "linear", "constant"),
-    "optim.ema": ("exponential", "power"),
-    "training.mixed_precision": ("no", "fp16", "bf16"),
-    "training.compile": ("auto", "on", "off"),
-    "training.on_nonfinite": ("stop", "skip"),
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Which images.
+class DataConfig(Section):
+    """Which images."""
 
-    Args:
-        dataset: "mnist", "fashion-mnist", "kmnist", "digits", or "folder" for a folder of images.
-        data_dir: where the dataset lies or is downloaded to; None is TEXT2DIGIT_DATA or else the user's cache.
-        image_size: side in pixels that images of a folder are brought to; None keeps theirs. Other datasets have one.
-        channels: 1 or 3, for a folder; other datasets have 1.
-        validation_every: every n-th training image of each class is held out for validation; 0 holds none out.
-    """
-
-    dataset: str = "mnist"
-    data_dir: str | None = None
-    image_size: int | None = None
-    channels: int = 1
-    validation_every: int = 30
+    dataset: Literal["mnist", "fashion-mnist", "kmnist", "digits", "folder"] = option(
+        "mnist", "a dataset, or a folder of images with a subfolder per class", flag=True
+    )
+    data_dir: str | None = option(
+        None, "folder of the data; null is TEXT2DIGIT_DATA or else the user's cache", flag=True, resume="auto"
+    )
+    image_size: int | None = option(None, "side that a folder's images are brought to", at_least=1, unit="pixels")
+    channels: Literal[1, 3] = option(1, "of the images of a folder; other datasets have 1")
+    validation_every: int = option(30, "hold out every n-th training image of each class", at_least=2, off=0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """Which denoiser.
+class ModelConfig(Section):
+    """Which denoiser. All other keys of this section are arguments of its class, which checks them."""
 
-    Args:
-        type: "UNet" or "DiT".
-        options: constructor arguments of that class; sizes and class count follow from the data.
-    """
-
-    type: str = "UNet"
+    type: Literal["UNet", "DiT"] = option(
+        "UNet", "the denoiser's class; without --config it also chooses the recipe", flag="--model-type"
+    )
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TextConfig:
-    """Words in place of classes.
+class TextConfig(Section):
+    """Captions in place of classes."""
 
-    Args:
-        captions: condition on captions of the images; false conditions on their classes.
-        encoder: folder or Hub name of a text encoder of transformers, which is not trained; None trains a small
-            `CLIPTextModel` with the denoiser.
-        width, layers, heads: of the encoder that is trained.
-        vocab_size: tokens of its tokenizer, at most.
-        max_length: tokens that a prompt is cut to.
-        digit_guidance: saved with the weights: guidance sharpens which digit it is, and not the style.
-    """
-
-    captions: bool = False
-    encoder: str | None = None
-    width: int = 128
-    layers: int = 2
-    heads: int = 4
-    vocab_size: int = 1024
-    max_length: int = 32
-    digit_guidance: bool = False
+    captions: bool = option(False, "condition on captions of the images; false conditions on their classes")
+    encoder: str | None = option(
+        None, "a frozen text encoder of transformers; null trains a small CLIPTextModel", flag="--text-encoder"
+    )
+    width: int = option(128, "width of the encoder that is trained; a multiple of heads", at_least=1)
+    layers: int = option(2, "layers of the encoder that is trained", at_least=1)
+    heads: int = option(4, "attention heads of the encoder that is trained", at_least=1)
+    vocab_size: int = option(1024, "of its tokenizer: bytes, 3 marks, merges", at_least=259, unit="tokens")
+    max_length: int = option(32, "a prompt is cut to this length", at_least=4, unit="tokens")
+    digit_guidance: bool = option(False, "saved: guidance sharpens the digit and not the style", resume="auto")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SchedulerConfig:
-    """The forward process, and what the denoiser predicts; arguments of `DDIMScheduler`, which is saved with it.
+class SchedulerConfig(Section):
+    """The forward process and what the denoiser predicts: arguments of `DDIMScheduler`, which is saved with it.
 
-    For rectified flow: beta_schedule=flow prediction_type=flow_prediction.
+    For rectified flow set `beta_schedule: flow` and `prediction_type: flow_prediction`.
 
-    `clip_sample` is off, against diffusers' default: DDIM clips x_0 but keeps the noise that went with the unclipped
-    one, and under guidance that drives samples off the digits, the more the more steps (CHANGELOG, 0.1.0).
+    `clip_sample` is off, against diffusers' default. DDIM clips x_0 but keeps the noise of the unclipped x_0. Under
+    guidance that drives samples off the digits, the more the more steps (CHANGELOG, 0.1.0).
     """
 
-    num_train_timesteps: int = 1000
-    beta_schedule: str = "squaredcos_cap_v2"
-    beta_start: float = 0.0001
-    beta_end: float = 0.02
-    prediction_type: str = "v_prediction"
-    timestep_spacing: str = "trailing"
-    rescale_betas_zero_snr: bool = True
-    clip_sample: bool = False
+    num_train_timesteps: int = option(1000, "noise levels", at_least=1, at_most=100_000)
+    beta_schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "exponential", "flow"] = option(
+        "squaredcos_cap_v2", "how the noise grows"
+    )
+    beta_start: float = option(0.0001, "first beta, where the schedule has one", over=0, below=1)
+    beta_end: float = option(0.02, "last beta, where the schedule has one", over=0, below=1)
+    prediction_type: Literal["epsilon", "sample", "v_prediction", "flow_prediction"] = option(
+        "v_prediction", "what the denoiser predicts"
+    )
+    timestep_spacing: Literal["leading", "trailing", "linspace", "beta", "quadratic", "exponential", "log_snr"] = (
+        option("trailing", "which timesteps samplers visit")
+    )
+    rescale_betas_zero_snr: bool = option(True, "end in pure noise")
+    clip_sample: bool = option(False, "clip the predicted x_0 to [-1, 1] at each step of sampling")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ObjectiveConfig:
+class ObjectiveConfig(Section):
     """Which noise levels training sees, and how much an error counts at each.
 
-    Args:
-        weighting: "uniform", "min_snr", "truncated_snr", "edm" or "sigmoid" (`training/weighting.py`).
-        min_snr_gamma, sigma_data, sigmoid_bias: of the weighting that has it.
-        timesteps: "uniform", "stratified", "logit_normal" or "cosine" (`training/timesteps.py`).
-        logit_mean, logit_std: of "logit_normal".
-        uniform_share: probability in [0, 1] that a time of "logit_normal" or "cosine" is drawn uniformly instead.
+    `training/weighting.py` and `training/timesteps.py` have the formulas.
     """
 
-    weighting: str = "uniform"
-    min_snr_gamma: float = 5.0
-    sigma_data: float = 0.5
-    sigmoid_bias: float = 2.0
-    timesteps: str = "uniform"
-    logit_mean: float = 0.0
-    logit_std: float = 1.0
-    uniform_share: float = 0.0
+    weighting: Literal["uniform", "min_snr", "truncated_snr", "edm", "sigmoid"] = option("uniform", "of errors")
+    min_snr_gamma: float = option(5.0, "largest weight of min_snr", over=0)
+    sigma_data: float = option(0.5, "spread of the data in edm", over=0)
+    sigmoid_bias: float = option(2.0, "shift of sigmoid")
+    timesteps: Literal["uniform", "stratified", "logit_normal", "cosine"] = option("uniform", "how they are drawn")
+    logit_mean: float = option(0.0, "mean of logit_normal; larger is noisier")
+    logit_std: float = option(1.0, "standard deviation of logit_normal", over=0)
+    uniform_share: float = option(0.0, "of logit_normal and cosine, drawn uniformly instead", at_least=0, at_most=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OptimConfig:
-    """How weights move.
+class OptimConfig(Section):
+    """How weights move."""
 
-    Args:
-        optimizer: "adamw", or "muon" for the matrices and filters of the blocks, with AdamW for the rest.
-        lr: peak learning rate.
-        warmup_steps: steps of linear rise from zero to `lr`.
-        decay: "cosine", "linear" or "constant" after that, to zero at the last step.
-        weight_decay: of matrices and convolutions; norms, biases and embeddings have none.
-        betas: of AdamW.
-        max_grad_norm: gradients are scaled down to this norm.
-        ema: "exponential", or "power" for two averages of which any other length can be made after training
-            (`training/posthoc.py`).
-        ema_decay: of the exponential average, in [0, 1).
-        ema_sigma_rels: relative widths of the power-function averages, in (0, 0.28); the first is the one that is
-            sampled from and saved.
-        ema_snapshot_steps: steps between the snapshots of power-function averages; 0 takes none.
-    """
+    optimizer: Literal["adamw", "muon"] = option(
+        "adamw", "muon is for the matrices and filters of the blocks, with AdamW for the rest", flag=True
+    )
+    lr: float = option(1e-3, "peak learning rate", over=0, flag=True)
+    warmup_steps: int = option(200, "linear rise of the learning rate from zero", at_least=0, unit="steps")
+    decay: Literal["cosine", "linear", "constant"] = option("cosine", "fall of the learning rate after that")
+    weight_decay: float = option(0.01, "of matrices and convolutions; other weights have none", at_least=0)
+    betas: tuple[float, float] = option((0.9, 0.99), "of AdamW", at_least=0, below=1)
+    max_grad_norm: float = option(1.0, "gradients are scaled down to this norm", over=0)
+    ema: Literal["exponential", "power"] = option(
+        "exponential", "average of the weights; power makes any length after training (`training/posthoc.py`)"
+    )
+    ema_decay: float = option(0.999, "of the exponential average", at_least=0, below=1)
+    ema_sigma_rels: tuple[float, float] = option(
+        (0.05, 0.1), "different relative widths of the power averages; the first is saved", over=0, below=0.28
+    )
+    ema_snapshot_steps: int = option(500, "steps between snapshots of the power averages", at_least=1, off=0)
 
-    optimizer: str = "adamw"
-    lr: float = 1e-3
-    warmup_steps: int = 200
-    decay: str = "cosine"
-    weight_decay: float = 0.01
-    betas: tuple[float, float] = (0.9, 0.99)
-    max_grad_norm: float = 1.0
-    ema: str = "exponential"
-    ema_decay: float = 0.999
-    ema_sigma_rels: tuple[float, float] = (0.05, 0.1)
-    ema_snapshot_steps: int = 500
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(set(self.ema_sigma_rels)) < 2:
+            raise ValueError(f"optim.ema_sigma_rels: got {self.ema_sigma_rels}, expected two different widths.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
+class TrainingConfig(Section):
     """How long, and what is written when.
 
-    Whatever happens every `…_steps` is off at 0, and otherwise happens at the last step too.
-
-    Args:
-        epochs: passes over the data; `max_train_steps`, where given, ends earlier or later.
-        max_train_steps: optimizer steps; None is what `epochs` makes.
-        batch_size: images per step, over all processes and accumulation steps; a multiple of their product.
-        gradient_accumulation_steps: parts that each process computes one after the other, to save memory.
-        label_dropout: probability in [0, 1] that an image's class is replaced by the null class, or its caption by "".
-        seed: of weights, order and noise.
-        pretrained_model_name_or_path: a saved pipeline whose denoiser the run starts from, as
-            `DigitPipeline.from_pretrained` takes it (`training/warm_start.py`); None starts from fresh weights.
-        output_dir: folder of the run; None is runs/TYPE-DATASET.
-        checkpointing_steps: steps between checkpoints; with 0 there is one at the end, and at a signal to stop.
-        checkpoints_total_limit: whole checkpoints that are kept, the newest; None keeps all.
-        preview_steps: steps between sample grids and loss curves.
-        validation_steps: steps between measurements of the average: the loss on the images held out and, for MNIST,
-            whose classifier ships, Fréchet distance and accuracy of what it draws. The best goes to `best-STEP`.
-        quality_images: how many it draws for that; 0 draws none, and the held-out loss says which is best.
-        logging_steps: steps between lines of history.
-        report_to: "none", or a tracker of accelerate besides the JSON lines: "tensorboard", "wandb", …
-        on_nonfinite: "stop" at a loss or gradient that is not finite, or "skip" that step and count it.
-        resume: "auto" continues what `output_dir` holds, "never" starts over, anything else is a checkpoint's folder.
-        mixed_precision: "no", "fp16" or "bf16"; None is what `accelerate launch` was told, or else "no".
-        allow_tf32: let CUDA multiply float32 matrices, and those of convolutions, in TensorFloat-32.
-        compile: "on" for torch.compile, "off", or "auto": where it was measured to help (`training/prepare.py`).
-        channels_last: keep images and convolutions in this memory format.
-        num_inference_steps, guidance_scale, guidance_interval: of the previews, and saved with the weights as defaults.
-        sampler: of the previews, and the scheduler saved with the weights: "ddim", "ddpm", "dpm++", "unipc" or another
-            short name of `pipelines/samplers.py`.
+    What happens every `…_steps` happens at the last step too. `validation_steps` measures the average of the weights:
+    the held-out loss and, for MNIST, the quality of `quality_images` samples.
     """
 
-    epochs: int = 10
-    max_train_steps: int | None = None
-    batch_size: int = 128
-    gradient_accumulation_steps: int = 1
-    label_dropout: float = 0.1
-    seed: int = 0
-    pretrained_model_name_or_path: str | None = None
-    output_dir: str | None = None
-    checkpointing_steps: int = 1000
-    checkpoints_total_limit: int | None = 2
-    preview_steps: int = 1000
-    validation_steps: int = 500
-    quality_images: int = 500
-    logging_steps: int = 20
-    report_to: str = "tensorboard"
-    on_nonfinite: str = "stop"
-    resume: str = "auto"
-    mixed_precision: str | None = None
-    allow_tf32: bool = False
-    compile: str = "auto"
-    channels_last: bool = False
-    num_inference_steps: int = 10
-    guidance_scale: float = 2.0
-    guidance_interval: tuple[float, float] = (0.0, 1.0)
-    sampler: str = "ddim"
+    epochs: int = option(10, "passes over the data", at_least=1, flag=True, resume="extend")
+    max_train_steps: int | None = option(
+        None, "length of the run; null is what epochs make", at_least=1, unit="steps", flag=True, resume="extend"
+    )
+    batch_size: int = option(
+        128, "images per step, a multiple of processes times accumulation steps", at_least=1, unit="images", flag=True
+    )
+    gradient_accumulation_steps: int = option(
+        1, "parts of a batch, computed one after the other to save memory", at_least=1, flag=True, resume="auto"
+    )
+    label_dropout: float = option(0.1, "probability that a label becomes the null class", at_least=0, at_most=1)
+    seed: int = option(0, "of weights, order and noise", at_least=0, at_most=2**63 - 1, flag=True)
+    pretrained_model_name_or_path: str | None = option(
+        None, "a saved pipeline whose denoiser the run starts from; null starts from fresh weights", flag=True
+    )
+    output_dir: str | None = option(None, "folder of the run; null is runs/TYPE-DATASET", flag=True, resume="auto")
+    checkpointing_steps: int = option(
+        1000, "steps between checkpoints; the end has one anyway", at_least=1, off=0, flag=True, resume="auto"
+    )
+    checkpoints_total_limit: int | None = option(
+        2, "newest whole checkpoints that are kept; null keeps all", at_least=1, flag=True, resume="auto"
+    )
+    preview_steps: int = option(1000, "steps between sample grids and loss curves", at_least=1, off=0, resume="auto")
+    validation_steps: int = option(
+        500, "steps between measurements; best-STEP is the best", at_least=1, off=0, flag=True, resume="auto"
+    )
+    quality_images: int = option(
+        500, "images drawn at each measurement; off leaves the loss", at_least=20, off=0, resume="auto"
+    )
+    logging_steps: int = option(20, "steps between lines of history", at_least=1, off=0, resume="auto")
+    report_to: str = option(
+        "tensorboard", "none, or a tracker of accelerate, such as tensorboard or wandb", flag=True, resume="auto"
+    )
+    on_nonfinite: Literal["stop", "skip"] = option("stop", "at a loss or gradient that is not finite", resume="auto")
+    resume: str = option(
+        "auto", "auto, extend, never, or a checkpoint's folder (`training/README.md`)", flag=True, resume="auto"
+    )
+    mixed_precision: Literal["no", "fp16", "bf16"] | None = option(None, "null is the launcher's, or no", flag=True)
+    allow_tf32: bool = option(False, "let CUDA multiply float32 matrices in TensorFloat-32", flag=True)
+    compile: Literal["off", "on"] = option(
+        "off", "torch.compile of the model", flag=True, resume="auto", formerly={"auto": "off"}
+    )
+    channels_last: bool = option(False, "keep images and convolutions in this memory format", resume="auto")
+    num_inference_steps: int = option(10, "of previews; saved as the pipeline's default", at_least=1, resume="auto")
+    guidance_scale: float = option(2.0, "of previews; saved as the pipeline's default", at_least=0, resume="auto")
+    guidance_interval: tuple[float, float] = option(
+        (0.0, 1.0), "start and end of guidance, as parts of the steps; saved", at_least=0, at_most=1, resume="auto"
+    )
+    sampler: str = option("ddim", "of previews; saved (short names of `pipelines/samplers.py`)", resume="auto")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.guidance_interval[0] > self.guidance_interval[1]:
+            raise ValueError(f"training.guidance_interval: got {self.guidance_interval}, expected start <= end.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """A whole training run."""
 
-    data: DataConfig = dataclasses.field(default_factory=DataConfig)
-    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
-    text: TextConfig = dataclasses.field(default_factory=TextConfig)
-    scheduler: SchedulerConfig = dataclasses.field(default_factory=SchedulerConfig)
-    objective: ObjectiveConfig = dataclasses.field(default_factory=ObjectiveConfig)
-    optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
-    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    text: TextConfig = TextConfig()
+    scheduler: SchedulerConfig = SchedulerConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    optim: OptimConfig = OptimConfig()
+    training: TrainingConfig = TrainingConfig()
 
     def __post_init__(self) -> None:
-        t, o = self.training, self.optim
-        for name in (*AT_LEAST, *CHOICES):
-            value = operator.attrgetter(name)(self)
-            low, choices = AT_LEAST.get(name, value), CHOICES.get(name, (value,))
-            if value is not None and value < low:
-                raise ValueError(f"{name}: got {value}, expected {low} or more.")
-            if value is not None and value not in choices:
-                raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(choices)}.")
-        if 0 < t.quality_images < 20:
-            raise ValueError(f"training.quality_images: got {t.quality_images}, expected 0 for none, or 20 or more.")
-        if not 0 <= t.guidance_interval[0] <= t.guidance_interval[1] <= 1:
-            raise ValueError(f"training.guidance_interval: got {t.guidance_interval}, expected 0 <= start <= end <= 1.")
-        for name in ("training.label_dropout", "objective.uniform_share"):
-            if not 0 <= (share := operator.attrgetter(name)(self)) <= 1:
-                raise ValueError(f"{name}: got {share}, expected a probability from 0 to 1.")
-        if not 0 <= o.ema_decay < 1:
-            raise ValueError(f"optim.ema_decay: got {o.ema_decay}, expected 0 or more and less than 1.")
-        if not all(0 < width < 0.28 for width in o.ema_sigma_rels) or len(set(o.ema_sigma_rels)) < 2:
-            raise ValueError(f"optim.ema_sigma_rels: got {o.ema_sigma_rels}, expected two widths between 0 and 0.28.")
-        if not o.lr > 0:
-            raise ValueError(f"optim.lr: got {o.lr}, expected more than 0.")
         if self.text.encoder and not self.text.captions:
             raise ValueError(
                 f"text.encoder: got {self.text.encoder!r} for a run on classes; add text.captions=true, or take "
@@ -278,16 +219,8 @@ class RunConfig:
             )
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML with the booleans of its version 1.2: `true` and `false` alone, so that mixed_precision may be `no`."""
-
-
-_BOOL = "tag:yaml.org,2002:bool"
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(_BOOL, re.compile("^(?:true|false)$"), ["t", "f"])
+SECTIONS: dict[str, type[Section]] = typing.get_type_hints(RunConfig)
+OPTIONS: dict[str, Option] = {each.key: each for section in SECTIONS.values() for each in options_of(section)}
 
 
 def load_config(recipe: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
@@ -301,43 +234,34 @@ def load_config(recipe: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
         ValueError: an unknown recipe, section or key (the nearest known one is named), or a value of the wrong kind.
     """
     path = _find_recipe(recipe)
-    tree = _parse(path.read_text(encoding="utf-8"), str(path)) or {}
-    if not isinstance(tree, dict):
-        raise ValueError(f"{path}: got {type(tree).__name__}, expected sections such as model and training.")
+    try:
+        tree = as_section(str(path), parse_yaml(path.read_text(encoding="utf-8-sig"), str(path)))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is no UTF-8 text: {error}.") from error
+    tree = {section: as_section(section, values) for section, values in tree.items()}
     for override in overrides:
-        field, equals, value = override.partition("=")
-        section, dot, key = field.partition(".")
+        name, equals, text = override.partition("=")
+        section, dot, key = name.partition(".")
         if not (equals and dot):
             raise ValueError(f"override: got {override!r}, expected section.key=value, such as training.epochs=3.")
-        tree.setdefault(section, {})[key] = _parse(value, field)
+        is_text = name in OPTIONS and OPTIONS[name].is_text and text not in ("", "null")
+        tree.setdefault(section, {})[key] = text if is_text else parse_yaml(text, name)
     return config_from_dict(tree)
-
-
-def _parse(text: str, what: str) -> Any:
-    try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{what}: is no YAML: {' '.join(str(error).split())}") from error
 
 
 def config_from_dict(tree: Mapping[str, Any]) -> RunConfig:
     """Build a run from nested mappings; raises as `load_config`."""
-    sections = {field.name: field.type for field in dataclasses.fields(RunConfig)}
-    built = {}
-    for name, values in tree.items():
-        _check_known(name, sections, "section")
-        values = dict(values or {})
-        if name == "model":  # everything but the type belongs to the model's class, which checks it
+    built: dict[str, Any] = {}
+    for section, content in tree.items():
+        check_known(section, SECTIONS)
+        values = as_section(section, content)
+        if section == "model":
             values = {"type": values.pop("type", ModelConfig.type), "options": values}
-        built[name] = _build_section(name, sections[name], values)
+        else:
+            for key in values:
+                check_known(f"{section}.{key}", OPTIONS)
+        built[section] = SECTIONS[section](**values)
     return RunConfig(**built)
-
-
-def run_folder(config: RunConfig) -> Path:
-    """Where a run lives."""
-    kind = "text" if config.text.captions else config.model.type.lower()
-    default = f"runs/{kind}-{config.data.dataset}"
-    return Path(config.training.output_dir or default)
 
 
 def config_to_dict(config: RunConfig) -> dict[str, Any]:
@@ -345,6 +269,12 @@ def config_to_dict(config: RunConfig) -> dict[str, Any]:
     tree = dataclasses.asdict(config)
     tree["model"] = {"type": config.model.type, **config.model.options}
     return {s: {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()} for s, values in tree.items()}
+
+
+def run_folder(config: RunConfig) -> Path:
+    """Where a run lives."""
+    kind = "text" if config.text.captions else config.model.type.lower()
+    return Path(config.training.output_dir or f"runs/{kind}-{config.data.dataset}")
 
 
 def save_config(config: RunConfig, path: Path) -> None:
@@ -362,33 +292,5 @@ def _find_recipe(recipe: str | Path) -> Path:
     raise ValueError(f"config: got {str(recipe)!r}, which is neither a file nor a recipe that ships: {names}.")
 
 
-def _build_section(section: str, section_type: Any, values: Mapping[str, Any]) -> Any:
-    known = typing.get_type_hints(section_type)
-    for key in values:
-        _check_known(key, known, f"key of {section}")
-    return section_type(**{key: _coerce(f"{section}.{key}", value, known[key]) for key, value in values.items()})
-
-
-def _check_known(name: str, known: Iterable[str], what: str) -> None:
-    if name not in known:
-        nearest = difflib.get_close_matches(name, list(known), n=1)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-        raise ValueError(f"{name}: unknown {what}.{hint} Known: {', '.join(known)}.")
-
-
-def _coerce(name: str, value: Any, annotation: Any) -> Any:
-    """Check a YAML value against a field's type. A float may be written as 1 or 1e-3, which YAML reads as a string."""
-    kinds = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
-    for kind in kinds:
-        origin = typing.get_origin(kind) or kind
-        if origin is tuple and isinstance(value, list | tuple) and len(value) == len(typing.get_args(kind)):
-            return tuple(_coerce(name, v, k) for v, k in zip(value, typing.get_args(kind), strict=True))
-        if kind is float and isinstance(value, int | float | str) and not isinstance(value, bool):
-            try:
-                return float(value)
-            except ValueError:
-                continue
-        is_bool_for_int = isinstance(value, bool) and origin is not bool
-        if isinstance(value, Mapping if origin is Mapping else origin) and not is_bool_for_int:
-            return value
-    raise ValueError(f"{name}: got {value!r}, expected {getattr(annotation, '__name__', annotation)}.")
+if __name__ == "__main__":
+    print(reference(str(__doc__), SECTIONS.values()))

@@ -10,66 +10,42 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from text2digit.config import RunConfig, load_config, run_folder
+from text2digit.config import OPTIONS, RunConfig, load_config, run_folder
 from text2digit.runtime import describe_device, keep_freed_memory, process_index, start_missing_processes, use_all_cores
 
 if TYPE_CHECKING:
     from text2digit.sharing.upload import Target
 
-# Flags that are another spelling of a field of the config.
-FLAGS = {
-    "--model-type": ("model.type", "UNet or DiT; without --config it also chooses the recipe"),
-    "--dataset": ("data.dataset", "mnist, fashion-mnist, kmnist, digits or folder"),
-    "--data-dir": ("data.data_dir", "where the data lies or is downloaded to"),
-    "--epochs": ("training.epochs", "passes over the data"),
-    "--max-train-steps": ("training.max_train_steps", "steps, in place of epochs"),
-    "--batch-size": ("training.batch_size", "images per step, over all processes"),
-    "--gradient-accumulation-steps": ("training.gradient_accumulation_steps", "parts of a batch, to save memory"),
-    "--text-encoder": ("text.encoder", "a text encoder of transformers, frozen, in place of one that is trained"),
-    "--pretrained-model-name-or-path": (
-        "training.pretrained_model_name_or_path",
-        "a saved pipeline whose denoiser the run starts from",
-    ),
-    "--optimizer": ("optim.optimizer", "adamw or muon"),
-    "--lr": ("optim.lr", "peak learning rate"),
-    "--seed": ("training.seed", "of weights, order and noise"),
-    "--output-dir": ("training.output_dir", "folder of the run"),
-    "--checkpointing-steps": ("training.checkpointing_steps", "steps between checkpoints"),
-    "--checkpoints-total-limit": ("training.checkpoints_total_limit", "checkpoints that are kept"),
-    "--validation-steps": ("training.validation_steps", "steps between losses on held-out images"),
-    "--resume": ("training.resume", "auto, never, or the folder of a checkpoint"),
-    "--mixed-precision": ("training.mixed_precision", "no, fp16 or bf16"),
-    "--allow-tf32": ("training.allow_tf32", "true or false, on CUDA"),
-    "--compile": ("training.compile", "auto, on or off"),
-    "--report-to": ("training.report_to", "none, tensorboard, wandb or another tracker of accelerate"),
-}
-
 
 def parse_arguments(argv: Sequence[str] | None) -> tuple[RunConfig, argparse.Namespace]:
     """The config that a command line asks for, and the flags that are no fields: `dry_run` and those of the Hub."""
-    parser = argparse.ArgumentParser(prog="text2digit train", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="text2digit train",
+        description=__doc__,
+        epilog="A default is used where neither the recipe nor the command line gives a value. All options: "
+        "configs/README.md, or python -m text2digit.config.",
+    )
+    add = parser.add_argument
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--config", help="a recipe: a YAML file, or the name of one that ships (unet, dit, text)")
     which.add_argument("--preset", metavar="NAME", help="a recipe that ships, such as five-minutes")
-    for flag, (field, help_text) in FLAGS.items():
-        spellings = dict.fromkeys([flag, "--" + flag[2:].replace("-", "_")])
-        parser.add_argument(*spellings, dest=field, metavar="X", help=f"{help_text} ({field})")
-    parser.add_argument("--dry-run", "--dry_run", action="store_true", help="print the plan and stop")
-    add = parser.add_argument
+    flagged = [option for option in OPTIONS.values() if option.flag]
+    for option in flagged:
+        add(*option.spellings, dest=option.key, metavar=option.metavar, help=option.help_line)
+    add("--dry-run", "--dry_run", action="store_true", help="print the plan and stop")
     add("--push-to-hub", "--push_to_hub", action="store_true", help="share the pipeline on the Hub in the end")
     add("--hub-model-id", "--hub_model_id", metavar="USER/NAME", help="where; without it, the name of the run's folder")
     add("--hub-private-repo", "--hub_private_repo", action="store_true", default=None, help="make it private")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="any field of the config")
+    add("overrides", nargs="*", metavar="section.key=value", help="any option of the config")
     arguments = parser.parse_intermixed_args(argv)
 
-    given = [(field, getattr(arguments, field)) for field, _ in FLAGS.values()]
-    flags = [f"{field}={value}" for field, value in given if value is not None]
-    model_type = getattr(arguments, "model.type")
+    given = {option.key: getattr(arguments, option.key) for option in flagged}
+    flags = [f"{key}={value}" for key, value in given.items() if value is not None]
+    own = "dit" if given["model.type"] == "DiT" else "unet"
+    recipe = next(each for each in (arguments.preset, arguments.config, own) if each is not None)
     try:
-        config = load_config(
-            arguments.preset or arguments.config or (model_type or "UNet").lower(), [*flags, *arguments.overrides]
-        )
-    except ValueError as error:
+        config = load_config(recipe, [*flags, *arguments.overrides])
+    except (ValueError, OSError) as error:
         parser.error(str(error))
     if arguments.hub_model_id and not arguments.push_to_hub:
         parser.error("--hub-model-id: got a name without --push-to-hub, which would do nothing; give both or none.")
@@ -95,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(f"run:    {run.folder}, step {run.step:,} of {run.total_steps:,}")
         folder = train(run)
     except InterruptedRun as interruption:
-        _say(f"stopped by {interruption} The same command goes on from there.")
+        again = "" if config.training.resume in ("auto", "extend") else " with --resume auto"
+        _say(f"stopped by {interruption} The same command{again} goes on from there.")
         return 128 + interruption.signum
     except (ValueError, OSError, NonFiniteError) as error:
         _say(f"error: {error}", file=sys.stderr)

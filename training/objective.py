@@ -76,9 +76,7 @@ def draw_batch(
     indices = batch_indices(step, batch_size, len(data), seed)
     x_0 = data.x_0(indices)
     noise = torch.randn(x_0.shape, generator=generator)
-    times = _draw(objective, batch_size, generator)
-    timesteps = path.timesteps_of(times)
-    timesteps = timesteps.float() if timesteps.is_floating_point() else timesteps
+    timesteps = timesteps_of(draw_times(objective, batch_size, generator), path)
     dropped = torch.rand(batch_size, generator=generator) < label_dropout
     labels = data.labels[indices].masked_fill(dropped, len(data.class_names))
     text = captions.draw(indices, dropped, counter_generator(seed, "captions", step)) if captions else None
@@ -98,18 +96,18 @@ def denoising_loss(
     """
     x_0, noise = draw.x_0.to(device), draw.noise.to(device)
     conditions = {name: tensor.to(device) for name, tensor in draw.conditions.items()}
-    alpha_t, sigma_t = scheduler.levels(draw.timesteps, like=x_0)
-    x_t = alpha_t * x_0 + sigma_t * noise
-    prediction_type = scheduler.config.prediction_type
-    target = make_target(prediction_type, x_0, noise, alpha_t, sigma_t)
+    levels = scheduler.levels(draw.timesteps, like=x_0)
+    target = make_target(scheduler.config.prediction_type, x_0, noise, *levels)
+    x_t = scheduler.add_noise(x_0, noise, draw.timesteps)
     prediction = model(x_t, draw.timesteps, **conditions).sample
     errors = F.mse_loss(prediction.float(), target, reduction="none").flatten(1).mean(dim=1)
     return errors * level_weights(scheduler, draw.timesteps, objective).to(device)
 
 
-def _draw(objective: ObjectiveConfig, batch_size: int, generator: torch.Generator) -> torch.Tensor:
-    o = objective
-    return draw_times(o.timesteps, batch_size, generator, o.logit_mean, o.logit_std, o.uniform_share)
+def timesteps_of(times: torch.Tensor, path: NoisePath) -> torch.Tensor:
+    """Timesteps of (B,) times in [0, 1): int64, or float32 for a flow."""
+    timesteps = path.timesteps_of(times)
+    return timesteps.float() if timesteps.is_floating_point() else timesteps
 
 
 def times_of(timesteps: torch.Tensor, path: NoisePath) -> torch.Tensor:
@@ -121,8 +119,8 @@ def check_objective(scheduler: DiscreteScheduler, objective: ObjectiveConfig) ->
     """Refuse what could not be trained or sampled, before anything is written, and not when a rare level is drawn.
 
     Raises:
-        ValueError: an unknown weighting or draw of times; or epsilon on a path that ends in pure noise, where the noise
-            says nothing about x_0 (2305.08891, section 3.1).
+        ValueError: a weighting without a value at some level; or epsilon on a path that ends in pure noise, where the
+            noise says nothing about x_0 (2305.08891, section 3.1).
     """
     path = scheduler.path
     noisiest = torch.tensor([path.clean_timestep + path.num_train_timesteps])
@@ -131,14 +129,10 @@ def check_objective(scheduler: DiscreteScheduler, objective: ObjectiveConfig) ->
             "scheduler.prediction_type: got 'epsilon' on a path that ends in pure noise, where the noise says nothing "
             "about x_0; use v_prediction (flow_prediction on a flow), or set scheduler.rescale_betas_zero_snr=false."
         )
-    _draw(objective, 1, torch.Generator())
     level_weights(scheduler, noisiest, objective)
 
 
 def level_weights(scheduler: DiscreteScheduler, timesteps: torch.Tensor, objective: ObjectiveConfig) -> torch.Tensor:
     """The objective's weights of (B,) timesteps: (B,) float32 on the CPU; computed in float64."""
-    o = objective
-    alpha_t, sigma_t = scheduler.path.levels(timesteps)
-    return loss_weights(
-        o.weighting, scheduler.config.prediction_type, alpha_t, sigma_t, o.min_snr_gamma, o.sigma_data, o.sigmoid_bias
-    ).float()
+    levels = scheduler.path.levels(timesteps)
+    return loss_weights(objective, scheduler.config.prediction_type, *levels).float()

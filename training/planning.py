@@ -12,8 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..config import RunConfig
 from ..data import load_training_data
 from ..runtime import describe_device
+from .checkpoint import step_of
 from .loop import train_step
-from .prepare import assemble_run, count_steps, make_accelerator
+from .prepare import assemble_run, count_steps, find_checkpoint, make_accelerator
 from .run import Run
 
 PROBE_SECONDS = 3.0
@@ -27,12 +28,12 @@ def plan(config: RunConfig) -> str:
     """What a run would do, in lines for a person; steps are tried for a few seconds, nothing is written.
 
     Raises:
-        ValueError, FileNotFoundError: as `prepare_run`, as far as the recipe and the data go.
+        ValueError, FileNotFoundError: as `prepare_run`.
     """
     data, validation = load_training_data(config.data, read_only=True)
     some = data.take(torch.arange(min(len(data), PROBED_IMAGES)))
     run = assemble_run(config, make_accelerator(config), some, validation, read_only=True)
-    total_steps = count_steps(config, len(data))
+    checkpoint, total_steps = find_checkpoint(run.config, run.folder), count_steps(config, len(data))
     t, o = run.config.training, run.config.optim
     parameters = sum(p.numel() for p in run.bare_model.parameters())
     conditions = run.text.coder(["7"]) if run.text is not None else None
@@ -40,6 +41,8 @@ def plan(config: RunConfig) -> str:
     training_flops = (1 + BACKWARD_FACTOR) * flops
     images = total_steps * t.batch_size
     processes = run.accelerator.num_processes
+    done = step_of(checkpoint) if checkpoint is not None else 0
+    minutes = (total_steps - done) * seconds / 60
     return "\n".join(
         (
             f"data:   {config.data.dataset}, {len(data):,} images of {tuple(data.images.shape[1:])}, "
@@ -49,9 +52,9 @@ def plan(config: RunConfig) -> str:
             f"steps:  {total_steps:,} of {t.batch_size} images, {images / len(data):.1f} epochs, {o.optimizer}",
             f"device: {describe_device(run.accelerator.device)}, {processes} process{'es' if processes > 1 else ''}, "
             f"mixed precision {t.mixed_precision}",
-            f"time:   about {total_steps * seconds / 60:.1f} minutes at {t.batch_size / seconds:.0f} images/s, "
+            f"time:   about {minutes:.1f} minutes at {t.batch_size / seconds:.0f} images/s, "
             f"{training_flops * t.batch_size / seconds / 1e9:.0f} GFLOP/s (tried for {PROBE_SECONDS:g} s)",
-            f"output: {run.folder}",
+            f"output: {run.folder}, from step {done:,}",
         )
     )
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import warnings
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from accelerate.tracking import get_available_trackers
 from accelerate.utils import DistributedType, ProjectConfiguration, broadcast_object_list
 from filelock import FileLock, Timeout
 
-from ..config import RunConfig, config_to_dict, load_config, run_folder, save_config
+from ..config import OPTIONS, RunConfig, config_to_dict, load_config, run_folder, save_config
 from ..data import ImageData, load_training_data
 from ..models import build_model
 from ..models.text import TextDenoiser, build_text_encoder
@@ -21,7 +22,15 @@ from ..pipelines.samplers import make_scheduler
 from ..runtime import check_processes, describe_software
 from ..schedulers import DDIMScheduler
 from .captions import TextCoder, build_coder, build_text
-from .checkpoint import list_checkpoints, load_checkpoint, newest_whole_checkpoint, set_aside, step_of
+from .checkpoint import (
+    FACTS,
+    TrainingState,
+    list_checkpoints,
+    load_checkpoint,
+    newest_whole_checkpoint,
+    set_aside,
+    step_of,
+)
 from .durable import DamagedError, damage_of, reading, remove_leftovers, replace_text, saving
 from .ema import make_averages
 from .history import History
@@ -30,26 +39,7 @@ from .optim import make_optimizers
 from .run import Run, TrainedModel, restore_state
 from .warm_start import start_from
 
-# Devices on which --compile auto compiles: those where it was measured to help. On two CPU cores it took one to two
-# minutes and then gave 0.7 (UNet) and 1.0 (DiT) of the speed without.
-COMPILES: frozenset[str] = frozenset()
 CONFIG_NAME = "config.yaml"
-# What may change when a run is continued: where it is, what it writes when, and what decides nothing.
-FREE_KEYS = {"data.data_dir", "text.digit_guidance"} | {
-    f"training.{key}"
-    for key in (
-        *(
-            "output_dir",
-            "resume",
-            "checkpointing_steps",
-            "checkpoints_total_limit",
-            "preview_steps",
-            "validation_steps",
-        ),
-        *("quality_images", "logging_steps", "report_to", "on_nonfinite", "gradient_accumulation_steps", "compile"),
-        *("channels_last", "num_inference_steps", "guidance_scale", "guidance_interval", "sampler"),
-    )
-}
 
 
 def count_steps(config: RunConfig, num_images: int) -> int:
@@ -87,7 +77,10 @@ def build_trained_model(config: RunConfig, data: ImageData, coder: TextCoder | N
                 f"model.{name}: got {got}, expected {expected}, as data and text encoder have it; leave it out."
             )
     torch.manual_seed(config.training.seed)
-    denoiser = build_model(config.model.type, {**sizes, **config.model.options})
+    try:
+        denoiser = build_model(config.model.type, {**sizes, **config.model.options})
+    except (ArithmeticError, LookupError, RuntimeError, TypeError) as error:  # an option of another type or size
+        raise ValueError(f"model: no {config.model.type} can be built of {config.model.options}: {error}.") from error
     model: TrainedModel = denoiser
     if coder is not None and coder.frozen_encoder is None:
         c = config.text
@@ -105,7 +98,23 @@ def build_run(config: RunConfig) -> Run:
         FileNotFoundError: no data.
     """
     accelerator = make_accelerator(config)
+    build_scheduler(config)  # refused now, before a download
     return assemble_run(config, accelerator, *load_training_data(config.data))
+
+
+def build_scheduler(config: RunConfig) -> DDIMScheduler:
+    """The recipe's forward process.
+
+    Raises:
+        ValueError: it does not fit together, or with the objective or the sampler of the previews.
+    """
+    scheduler = DDIMScheduler(**dataclasses.asdict(config.scheduler))
+    check_objective(scheduler, config.objective)
+    try:
+        make_scheduler(config.training.sampler, scheduler.config)  # refused now, not at the first preview
+    except ValueError as error:
+        raise ValueError(f"training.sampler: {str(error).removeprefix('scheduler: ')}") from error
+    return scheduler
 
 
 def assemble_run(
@@ -120,13 +129,9 @@ def assemble_run(
     coder = build_coder(config.text, read_only) if config.text.captions else None
     model: Any = build_trained_model(config, data, coder, read_only)
     text = build_text(coder, data, validation, read_only) if coder is not None else None  # slow and kept: comes last
-    scheduler = DDIMScheduler(**config_to_dict(config)["scheduler"])
-    check_objective(scheduler, config.objective)
-    make_scheduler(config.training.sampler, scheduler.config)  # refused now, not at the first preview
-
     model.to(accelerator.device, memory_format=torch.channels_last if t.channels_last else torch.preserve_format)
     total_steps = count_steps(config, len(data))
-    if t.compile == "on" or (t.compile == "auto" and accelerator.device.type in COMPILES):
+    if t.compile == "on":
         model.compile()  # in place: no wrapper that would rename the weights
     optimizers = make_optimizers(model, config.optim)
     prepared_model, *prepared = accelerator.prepare(model, *optimizers)
@@ -136,7 +141,7 @@ def assemble_run(
         data=data,
         validation=validation,
         model=prepared_model,
-        scheduler=scheduler,
+        scheduler=build_scheduler(config),
         averages=make_averages(accelerator.unwrap_model(prepared_model), config.optim),
         optimizers=prepared,
         folder=run_folder(config),
@@ -203,36 +208,38 @@ def prepare_run(config: RunConfig) -> Run:
         FileNotFoundError: no data, or no such checkpoint.
     """
     run = build_run(config)
-    found: list = [None, None]
-    if run.accelerator.is_main_process:
-        try:
-            found[0] = _claim_folder(run)
-        except (ValueError, OSError) as error:
-            found[1] = error
-    broadcast_object_list(found)  # all go on, or none: a process left waiting would hang
-    checkpoint, failure = found
-    if failure is not None:
-        run.close()
-        raise failure
-    pending, known_lines = {}, 0
-    if checkpoint is not None:
-        restore_state(run, state := load_checkpoint(checkpoint))
-        pending = state.tensors["pending"]
-        if checkpoint.resolve().parent == run.folder.resolve():  # and not one of another run
-            known_lines = state.facts.get("history_lines", 0)
-    if run.accelerator.is_main_process:
-        with saving(run.folder / CONFIG_NAME):
-            save_config(run.config, run.folder / CONFIG_NAME)
-        run.history.open_at(run.step, pending, known_lines)
-        _note_session(run)
+    checkpoint = _on_main_process(run, find_checkpoint, run.config, run.folder)
+    state = load_checkpoint(checkpoint) if checkpoint is not None else None
+    if state is not None:
+        restore_state(run, state)
+    if run.step > run.total_steps:
+        raise ValueError(
+            f"training.max_train_steps: got {run.total_steps}, but {checkpoint} is at step {run.step}; train for more "
+            "steps, or --resume an earlier checkpoint."
+        )
+    _on_main_process(run, _open_folder, run, checkpoint, state)
     if run.config.training.report_to != "none":
         run.accelerator.init_trackers("text2digit")
     return run
 
 
-def _claim_folder(run: Run) -> Path | None:
-    """Lock the folder, and find the checkpoint to go on from; what is damaged or would be overwritten is set aside."""
-    checkpoint = _find_checkpoint(run.config, run.folder)
+def _on_main_process(run: Run, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function on the main process; its result or its error reaches all, so that none is left waiting."""
+    found: list = [None, None]
+    if run.accelerator.is_main_process:
+        try:
+            found[0] = function(*arguments)
+        except (ValueError, OSError) as error:
+            found[1] = error
+    broadcast_object_list(found)
+    if found[1] is not None:
+        run.close()
+        raise found[1]
+    return found[0]
+
+
+def _open_folder(run: Run, checkpoint: Path | None, state: TrainingState | None) -> None:
+    """Lock the folder and write what belongs to the run; what is damaged or would be overwritten is set aside."""
     run.folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(run.folder / ".lock", timeout=0)
     try:
@@ -243,52 +250,69 @@ def _claim_folder(run: Run) -> Path | None:
         ) from None
     run.lock = lock
     remove_leftovers(run.folder)
-    step = step_of(checkpoint) if checkpoint else 0
-    superfluous = [path for path in list_checkpoints(run.folder) if step_of(path) > step]
+    superfluous = [path for path in list_checkpoints(run.folder) if step_of(path) > run.step]
     for path in (*run.folder.glob("best-[0-9]*"), *run.folder.glob("averages/step-[0-9]*")):
         if damage := damage_of(path):
             warnings.warn(
                 f"{damage} It is set aside; --resume with an earlier checkpoint makes it again.", stacklevel=2
             )
-        if damage or (run.config.training.resume != "auto" and step_of(path) > step):  # what comes will not be the same
+        if damage or (run.config.training.resume != "auto" and step_of(path) > run.step):  # will not be the same again
             superfluous.append(path)
     set_aside(run.folder, superfluous)
-    return checkpoint
+    with saving(run.folder / CONFIG_NAME):
+        save_config(run.config, run.folder / CONFIG_NAME)
+    is_own = checkpoint is not None and checkpoint.resolve().parent == run.folder.resolve()
+    pending, facts = (state.tensors["pending"], state.facts) if state is not None else ({}, {})
+    run.history.open_at(run.step, pending, facts.get("history_lines", 0) if is_own else 0)
+    _note_session(run)
 
 
-def _find_checkpoint(config: RunConfig, folder: Path) -> Path | None:
+def find_checkpoint(config: RunConfig, folder: Path) -> Path | None:
+    """Find where a run in `folder` goes on, by `training.resume`; None is the beginning. Nothing is written.
+
+    Raises:
+        ValueError: the folder holds another run, or none of its checkpoints is whole.
+        FileNotFoundError: no such checkpoint.
+    """
     resume = config.training.resume
     if resume == "never":
         return None
-    if resume != "auto":
-        if not (Path(resume) / "state.json").is_file():
-            raise FileNotFoundError(f"training.resume: got {resume!r}, expected auto, never or a checkpoint's folder.")
-        if changes := _differences_from(Path(resume).parent, config):
+    if resume not in ("auto", "extend"):
+        if not (Path(resume) / FACTS).is_file():
+            raise FileNotFoundError(
+                f"training.resume: got {resume!r}, expected auto, extend, never or a checkpoint's folder."
+            )
+        if changes := _differences_from(Path(resume).parent, config, "auto"):
             warnings.warn(f"{resume} is of another config: {'; '.join(changes)}.", stacklevel=2)
         return Path(resume)
     checkpoint = newest_whole_checkpoint(folder)
-    if checkpoint is not None and (changes := _differences_from(folder, config)):
+    if checkpoint is None and resume == "extend":
+        raise FileNotFoundError(f"training.resume: got 'extend', but {folder} holds no checkpoint to go on from.")
+    if checkpoint is not None and (changes := _differences_from(folder, config, resume)):
+        way = f"Pass the same config to continue it, --resume {checkpoint} to go on with this one"
+        if not _differences_from(folder, config, "extend"):
+            way = "Repeat the command with --resume extend to train that run to the new length"
         raise ValueError(
-            f"{folder} holds a run of another config ({'; '.join(changes)}), by its {CONFIG_NAME}. Pass the same "
-            f"config to continue it, --resume {checkpoint} to go on with this one, --resume never to start over, or "
-            "another --output-dir."
+            f"{folder} holds a run of another config ({'; '.join(changes)}), by its {CONFIG_NAME}. {way}, "
+            "--resume never to start over, or another --output-dir."
         )
     return checkpoint
 
 
-def _differences_from(folder: Path, new: RunConfig) -> list[str]:
+def _differences_from(folder: Path, new: RunConfig, resume: str) -> list[str]:
     """Keys in which the run in a folder differs from a config and may not, with both values."""
     try:
         with reading(folder / CONFIG_NAME):
             old = load_config(folder / CONFIG_NAME)
     except DamagedError as error:
         return [str(error)]
-    flat = [
+    then, now = (
         {f"{section}.{key}": value for section, values in config_to_dict(c).items() for key, value in values.items()}
         for c in (old, new)
-    ]
-    names = sorted({*flat[0], *flat[1]} - FREE_KEYS)
-    return [f"{n}: {flat[0].get(n)} then, {flat[1].get(n)} now" for n in names if flat[0].get(n) != flat[1].get(n)]
+    )
+    free = {key for key, option in OPTIONS.items() if option.resume in ("auto", resume)}
+    names = sorted({*then, *now} - free)
+    return [f"{n}: {then.get(n)} then, {now.get(n)} now" for n in names if then.get(n) != now.get(n)]
 
 
 def _note_session(run: Run) -> None:

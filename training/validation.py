@@ -18,7 +18,7 @@ from ..runtime import join_shares, share_of
 from .checkpoint import step_of
 from .durable import damage_of, remove_folder, saving, whole_folder
 from .history import loss_by_time, plot_loss
-from .objective import Draw, denoising_loss, times_of
+from .objective import Draw, denoising_loss, times_of, timesteps_of
 from .run import Run, TrainedModel
 
 PREVIEW_COLUMNS = 8
@@ -100,8 +100,7 @@ def validation_draw(run: Run) -> Draw:
     x_0 = run.validation.x_0(torch.arange(count))
     noise = torch.randn(x_0.shape, generator=generator)
     times = (torch.randperm(count, generator=generator) + 0.5) / count
-    timesteps = run.scheduler.path.timesteps_of(times.double())
-    timesteps = timesteps.float() if timesteps.is_floating_point() else timesteps
+    timesteps = timesteps_of(times.double(), run.scheduler.path)
     text = None
     if run.text is not None:
         captions = counter_generator(0, "validation captions")

@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 from text2digit import DigitPipeline
-from text2digit.config import ObjectiveConfig, load_config
+from text2digit.config import OPTIONS, ObjectiveConfig, load_config
 from text2digit.data import ImageData
 from text2digit.schedulers import DDIMScheduler
 from text2digit.schedulers.noise import FlowPath
 from text2digit.training import prepare_run, train
 from text2digit.training.objective import Draw, denoising_loss, draw_batch, level_weights
-from text2digit.training.timesteps import TIME_DRAWS, draw_times
-from text2digit.training.weighting import WEIGHTINGS, loss_weights
+from text2digit.training.timesteps import draw_times
+from text2digit.training.weighting import loss_weights
 
 from .conftest import FIXED
 
@@ -100,35 +100,41 @@ def test_weights_have_the_papers_form_for_each_prediction_type(weighting, by_snr
     )
     forms = {"epsilon": by_snr(snr) / snr, "sample": by_snr(snr), "v_prediction": by_snr(snr) / (snr + 1)}
     for prediction_type, expected in forms.items():
-        assert loss_weights(weighting, prediction_type, alpha_t, sigma_t).item() == pytest.approx(expected)
+        assert loss_weights(
+            ObjectiveConfig(weighting=weighting), prediction_type, alpha_t, sigma_t
+        ).item() == pytest.approx(expected)
     sigma_t = torch.tensor(1 / (1 + snr**0.5), dtype=torch.float64)
-    weight = loss_weights(weighting, "flow_prediction", 1 - sigma_t, sigma_t).item()
+    weight = loss_weights(ObjectiveConfig(weighting=weighting), "flow_prediction", 1 - sigma_t, sigma_t).item()
     assert weight == pytest.approx(by_snr(snr) * sigma_t.item() ** 2)
 
 
 def test_known_values():
     """min-SNR-5 at SNR 20: a quarter for epsilon (2303.09556). EDM at sigma_data = 1 is v-prediction with no weight."""
     alpha_t, sigma_t = (torch.tensor(x, dtype=torch.float64) for x in ((20 / 21) ** 0.5, (1 / 21) ** 0.5))
-    assert loss_weights("min_snr", "epsilon", alpha_t, sigma_t).item() == pytest.approx(0.25)
-    assert loss_weights("edm", "v_prediction", alpha_t, sigma_t, sigma_data=1.0).item() == pytest.approx(1.0)
-    assert loss_weights("uniform", "epsilon", alpha_t, sigma_t) == 1
+    assert loss_weights(ObjectiveConfig(weighting="min_snr"), "epsilon", alpha_t, sigma_t).item() == pytest.approx(0.25)
+    assert loss_weights(
+        ObjectiveConfig(weighting="edm", sigma_data=1.0), "v_prediction", alpha_t, sigma_t
+    ).item() == pytest.approx(1.0)
+    assert loss_weights(ObjectiveConfig(weighting="uniform"), "epsilon", alpha_t, sigma_t) == 1
 
 
-@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize("weighting", OPTIONS["objective.weighting"].choices)
 @pytest.mark.parametrize("prediction_type", ["sample", "v_prediction", "flow_prediction"])
 def test_pure_noise_has_a_finite_weight(weighting, prediction_type):
-    weights = loss_weights(weighting, prediction_type, torch.tensor([0.0, 0.5]), torch.tensor([1.0, 0.75**0.5]))
+    weights = loss_weights(
+        ObjectiveConfig(weighting=weighting), prediction_type, torch.tensor([0.0, 0.5]), torch.tensor([1.0, 0.75**0.5])
+    )
     assert weights.isfinite().all() and (weights >= 0).all()
     if weighting != "uniform":
         with pytest.raises(ValueError, match="epsilon at a level of pure noise"):
-            loss_weights(weighting, "epsilon", torch.tensor([0.0]), torch.tensor([1.0]))
+            loss_weights(ObjectiveConfig(weighting=weighting), "epsilon", torch.tensor([0.0]), torch.tensor([1.0]))
 
 
 # --- times -----------------------------------------------------------------------------------------------------------
 
 
 def times(draw, count=20_000, **options):
-    return draw_times(draw, count, torch.Generator().manual_seed(0), **options)
+    return draw_times(ObjectiveConfig(timesteps=draw, **options), count, torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize(
@@ -177,7 +183,7 @@ def test_a_share_of_uniform_times_leaves_the_others_as_they_are():
     kept = (plain == mixed).double().mean().item()
     assert kept == pytest.approx(0.7, abs=4 * (0.3 * 0.7 / 20_000) ** 0.5)
     drawn, alone = (torch.Generator().manual_seed(0) for _ in range(2))
-    draw_times("logit_normal", 100, drawn, uniform_share=0.0)
+    draw_times(ObjectiveConfig(timesteps="logit_normal", uniform_share=0.0), 100, drawn)
     torch.randn(100, generator=alone, dtype=torch.float64)
     assert torch.equal(drawn.get_state(), alone.get_state())  # labels are dropped by what comes next
     everything = times("logit_normal", logit_mean=5.0, uniform_share=1.0)
@@ -188,13 +194,13 @@ def test_unknown_choices_list_the_choices():
     with pytest.raises(ValueError, match="objective.timesteps: got 'even', expected one of uniform, stratified"):
         times("even")
     with pytest.raises(ValueError, match="objective.weighting: got 'even', expected one of uniform, min_snr"):
-        loss_weights("even", "epsilon", torch.tensor(0.6), torch.tensor(0.8))
+        loss_weights(ObjectiveConfig(weighting="even"), "epsilon", torch.tensor(0.6), torch.tensor(0.8))
 
 
 # --- draws -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", TIME_DRAWS)
+@pytest.mark.parametrize("name", OPTIONS["objective.timesteps"].choices)
 def test_draws_follow_from_seed_and_step_alone(name):
     objective = ObjectiveConfig(timesteps=name)
     arguments = {"batch_size": 16, "path": PATH, "label_dropout": 0.5, "objective": objective}

@@ -52,5 +52,7 @@ def test_a_plan_leaves_the_run_to_come_alone(tiny_config):
     """Catches a plan whose trial steps count, or whose draws are missing later."""
     config = tiny_config("run")
     assert str(run_folder(config)) in plan(config) and not run_folder(config).exists()
+    assert "from step 0" in plan(config)
     lines = [read_history(train(prepare_run(tiny_config(name))) / "history.jsonl") for name in ("run", "other")]
     assert lines[0] == lines[1] and lines[0][-1]["step"] == 12
+    assert "about 0.0 minutes" in (said := plan(config)) and said.endswith("from step 12")

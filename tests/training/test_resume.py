@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from text2digit.training import InterruptedRun, loop, prepare_run, train
+from text2digit.training import InterruptedRun, loop, plan, prepare_run, train
 from text2digit.training.checkpoint import list_checkpoints
 from text2digit.training.history import History, StepResult, read_history
 
@@ -161,6 +161,68 @@ def test_another_config_is_refused_with_the_difference(finished, tiny_config):
     assert replaced == ["best-000012", "checkpoint-000008", "checkpoint-000012"]
 
 
+LONGER = "training.max_train_steps=24"
+
+
+def ends_of(folder):
+    """Weights and average at the end of a run."""
+    return [load_file(folder / "checkpoint-000024" / f"{name}.safetensors") for name in ("model", "ema")]
+
+
+def test_another_length_is_refused_and_the_way_that_is_told_works(finished, tiny_config, monkeypatch):
+    """On 0.1.0 the way was not told. Would catch an extended run that begins anew, or goes back when it is repeated."""
+    for refuse in (prepare_run, plan):
+        with pytest.raises(
+            ValueError, match="max_train_steps: 12 then, 24 now.*Repeat the command with --resume extend"
+        ):
+            refuse(tiny_config("run", LONGER))
+    extended = tiny_config("run", LONGER, "training.resume=extend")
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="cut off"):
+        cut_at(18, patch)
+        train(prepare_run(extended))
+    run = prepare_run(extended)
+    assert (run.step, run.total_steps) == (16, 24)
+    folder = train(run)
+    assert [line["step"] for line in read_history(folder / "history.jsonl") if "loss" in line] == [
+        5,
+        10,
+        12,
+        15,
+        20,
+        24,
+    ]
+    prepare_run(tiny_config("run", LONGER)).close()  # from now on it is a run of 24 steps
+
+
+def test_with_a_constant_rate_an_extended_run_is_the_longer_run(tiny_config):
+    """Bit for bit. Would catch averages, moments or an order that an extension begins anew."""
+    constant = "optim.decay=constant"
+    whole = train(prepare_run(tiny_config("whole", constant, LONGER)))
+    train(prepare_run(tiny_config("run", constant)))
+    extended = train(prepare_run(tiny_config("run", constant, LONGER, "training.resume=extend")))
+    for one, other in zip(ends_of(whole), ends_of(extended), strict=True):
+        assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (["training.max_train_steps=8"], "training.max_train_steps: got 8, but .*checkpoint-000012 is at step 12"),
+        ([LONGER, "optim.lr=0.5"], "another config .optim.lr: 0.001 then, 0.5 now.*Pass the same config"),
+        (
+            [LONGER, "training.output_dir=nothing-here"],
+            "got 'extend', but nothing-here holds no checkpoint to go on from",
+        ),
+    ],
+)
+def test_what_cannot_be_extended_is_refused_and_nothing_is_written(finished, tiny_config, changes, message):
+    """Would catch `extend` as a way around every difference, and one that begins a new run by a mistyped folder."""
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        prepare_run(tiny_config("run", "training.resume=extend", *changes))
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
 def test_going_on_from_a_named_checkpoint(finished, tiny_config):
     """Elsewhere, with another learning rate: allowed, and said."""
     checkpoint = finished / "checkpoint-000008"
@@ -168,7 +230,7 @@ def test_going_on_from_a_named_checkpoint(finished, tiny_config):
         run = prepare_run(tiny_config("branch", f"training.resume={checkpoint}", "optim.lr=0.0005"))
     assert run.step == 8
     train(run)
-    with pytest.raises(FileNotFoundError, match="training.resume: got '.*nowhere', expected auto, never or a"):
+    with pytest.raises(FileNotFoundError, match="training.resume: got '.*nowhere', expected auto, extend, never or a"):
         prepare_run(tiny_config("other", f"training.resume={finished / 'nowhere'}"))
 
 
@@ -213,12 +275,14 @@ def test_a_folder_in_use_is_refused(tiny_config):
 
 
 def test_a_checkpoint_of_another_model_is_refused(finished, tiny_config):
+    """And no folder is begun for it."""
     with pytest.warns(UserWarning), pytest.raises(ValueError, match="the checkpoint is of another model"):
         prepare_run(
             tiny_config(
                 "other", f"training.resume={finished / 'checkpoint-000012'}", "model.block_out_channels=[16, 16]"
             )
         )
+    assert not (finished.parent / "other").exists()
 
 
 def test_a_failed_save_leaves_the_older_ones(tiny_config, monkeypatch):
