@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 import warnings
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -19,7 +20,7 @@ from ..data import ImageData, load_training_data
 from ..models import build_model
 from ..models.text import TextDenoiser, build_text_encoder
 from ..pipelines.samplers import make_scheduler
-from ..runtime import check_processes, describe_software
+from ..runtime import check_processes, describe_software, process_index
 from ..schedulers import DDIMScheduler
 from .captions import TextCoder, build_coder, build_text
 from .checkpoint import (
@@ -86,7 +87,11 @@ def build_trained_model(config: RunConfig, data: ImageData, coder: TextCoder | N
         c = config.text
         model = TextDenoiser(denoiser, build_text_encoder(coder.tokenizer, c.width, c.layers, c.heads))
     if config.training.pretrained_model_name_or_path is not None:
-        start_from(model, config.training.pretrained_model_name_or_path, read_only)
+        name = config.training.pretrained_model_name_or_path
+        fresh = start_from(model, name, read_only)
+        fresh += ["text_encoder"] if isinstance(model, TextDenoiser) else []
+        if process_index() == 0:
+            print(f"start:  weights of {name}; fresh: {', '.join(fresh) or 'none'}", file=sys.stderr)
     return model
 
 

@@ -1,6 +1,7 @@
 """Weights to start a run from: those of a saved pipeline, in place of fresh ones."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -14,17 +15,20 @@ from .run import TrainedModel
 # Where a class reaches a denoiser: a row of the table is added to the embedded noise level, as its bias is.
 _TABLE, _BIAS = "condition_embedding.class_table.weight", "condition_embedding.time_out.bias"
 _IMAGES = ("class_images.", "class_in.")  # of classes; the null class has none
+# Layers that a denoiser without words has not.
+_WORDS = re.compile(r"\b(text_in|cross_attention|cross_norm)\.")
+NAME = "training.pretrained_model_name_or_path"
 # Options of a denoiser that no recipe gives, because they follow from something else.
 FOLLOWING = ("sample_size", "in_channels", "out_channels", "num_classes", "cross_attention_dim")
 
 
-def start_from(model: TrainedModel, name_or_path: str, read_only: bool = False) -> None:
-    """Give a fresh model the denoiser's weights of a saved pipeline.
+def start_from(model: TrainedModel, name_or_path: str, read_only: bool = False) -> list[str]:
+    """Give a fresh model the denoiser's weights of a saved pipeline; returns the names of the weights that stay fresh.
 
     A denoiser of words starts from one of classes as what that is without a class: the null class's row moves into the
-    bias that it is added to, and the table goes; so do the images of classes, for the null class has none. Layers that
-    the pipeline's denoiser has not, such as those for words, stay fresh, and so does a text encoder; fresh residual
-    branches add nothing.
+    bias that it is added to, and the table goes; so do the images of classes, for the null class has none. Layers for
+    words that the pipeline's denoiser has not stay fresh, and so does a text encoder; fresh residual branches add
+    nothing. Any other weight without a counterpart is an error.
 
     Args:
         model: with fresh weights; those of its denoiser are replaced in place.
@@ -32,7 +36,8 @@ def start_from(model: TrainedModel, name_or_path: str, read_only: bool = False) 
         read_only: download nothing.
 
     Raises:
-        ValueError: no such pipeline, weights outside of its folder, or those of a model with other options.
+        ValueError: no such pipeline, weights outside of its folder, those of a model with other options, or weights
+            that are missing or have no place; the model is left as it was.
         FileNotFoundError: the Hub does not give it.
     """
     denoiser = model.denoiser if isinstance(model, TextDenoiser) else model
@@ -49,15 +54,21 @@ def start_from(model: TrainedModel, name_or_path: str, read_only: bool = False) 
         source = type(denoiser).from_pretrained(folder, use_safetensors=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(
-            f"training.pretrained_model_name_or_path: got {name_or_path!r}, expected a pipeline whose denoiser is a "
-            f"{type(denoiser).__name__}: {error}"
+            f"{NAME}: got {name_or_path!r}, expected a pipeline whose denoiser is a {type(denoiser).__name__}: {error}"
         ) from error
     _check_options(name_or_path, source.config, denoiser.config)
     weights = cast(dict[str, torch.Tensor], source.state_dict())
     if denoiser.config["num_classes"] is None and _TABLE in weights:
         weights[_BIAS] = weights[_BIAS] + weights.pop(_TABLE)[-1]
         weights = {name: weight for name, weight in weights.items() if not name.startswith(_IMAGES)}
-    denoiser.load_state_dict(weights, strict=False)
+    place = set(denoiser.state_dict())
+    fresh = sorted(place - set(weights))
+    wordless = source.config["cross_attention_dim"] is None
+    odd = [name for name in fresh if not (wordless and _WORDS.search(name))] + sorted(set(weights) - place)
+    if odd:
+        raise ValueError(f"{NAME}: {name_or_path!r} and this run's denoiser do not share the weights {', '.join(odd)}.")
+    denoiser.load_state_dict(weights, strict=not fresh)
+    return fresh
 
 
 def _check_options(name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
@@ -78,9 +89,9 @@ def _check_options(name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]
     if fixed := [key for key in FOLLOWING if key in others]:
         way = (
             f"{', '.join(fixed)} follow from the data and the text encoder: change those, or start from fresh weights "
-            "by training.pretrained_model_name_or_path=null."
+            f"by {NAME}=null."
         )
     raise ValueError(
-        f"training.pretrained_model_name_or_path: {name!r} is a model of "
+        f"{NAME}: {name!r} is a model of "
         f"{', '.join(f'{key}={theirs[key]} (here {ours[key]})' for key in others)}, expected that of this run. {way}"
     )

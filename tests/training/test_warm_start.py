@@ -1,10 +1,12 @@
 """A run that starts from a saved pipeline: as what it was without a class, and only where its weights have a place."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from text2digit.config import load_config
 from text2digit.models.text import TextDenoiser, build_text_encoder
@@ -66,6 +68,43 @@ def test_weights_without_a_place_are_refused(model, message, folder):
     with pytest.raises(ValueError, match=message):
         start_from(fresh, folder)
     assert all(torch.equal(weight, before[name]) for name, weight in fresh.state_dict().items())
+
+
+@pytest.mark.parametrize("weight", ["conv_in.weight", "condition_embedding.time_out.bias"])
+@pytest.mark.parametrize("change", ["missing", "left over"])
+def test_only_layers_for_words_stay_fresh(folder, weight, change):
+    """A file without a weight, or with one too many: diffusers warns. Would catch a start from most of the weights."""
+    path = Path(folder, "denoiser", "diffusion_pytorch_model.safetensors")
+    weights = load_file(path)
+    weights[f"{weight}_more"] = weights[weight].clone()
+    if change == "missing":
+        weights.pop(f"{weight}_more"), weights.pop(weight)
+    save_file(weights, path, metadata={"format": "pt"})
+    for model in (TINY["UNet"](), TINY["UNet"](num_classes=None, cross_attention_dim=16)):
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        with pytest.raises(ValueError, match=f"does not fit .*config.json: .*{weight}"):
+            start_from(model, folder)
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_fresh_weights_are_named(folder):
+    """Would catch a start that does not say what it did not have."""
+    assert start_from(TINY["UNet"](), folder) == []
+    fresh = start_from(TINY["UNet"](num_classes=None, cross_attention_dim=16), folder)
+    assert "condition_embedding.text_in.weight" in fresh
+    assert {re.search("text_in|cross_attention|cross_norm", name)[0] for name in fresh} == {
+        "text_in",
+        "cross_attention",
+        "cross_norm",
+    }
+
+
+def test_a_layer_that_nobody_expected_is_refused(folder):
+    """Would catch `strict=False`, by which a layer that a later version adds would stay fresh without a word."""
+    model = TINY["UNet"]()
+    model.register_parameter("gate", torch.nn.Parameter(torch.zeros(1)))
+    with pytest.raises(ValueError, match="do not share the weights gate"):
+        start_from(model, folder)
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "5", "null", '{"_class_name": ["DigitUNet2DModel"]}', "{"])
