@@ -1,6 +1,7 @@
 """The house: who imports whom, what lies where, and what an import costs."""
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -11,12 +12,13 @@ from .conftest import ROOT
 
 # A module may import from its own layer and from those before it.
 LAYERS = [
-    {"config", "runtime"},
+    {"options", "config", "runtime"},
     {"data"},
     {"models"},
     {"schedulers"},
     {"pipelines"},
-    {"training", "evaluation"},
+    {"evaluation"},
+    {"training"},
     {"sharing"},
     {"gui", "cli", "train_text2digit", "sample_text2digit", "push_to_hub", "benchmarks"},
 ]
@@ -53,6 +55,28 @@ def test_imports_flow_one_way(path):
             in_order = LEVEL[parts[1]] <= LEVEL[own] or (own, parts[1]) in AGAINST_THE_ORDER
             assert in_order, f"{own} imports {name}, which comes after it"
         assert parts[0] not in LEVEL, f"bare import of {name}: it would make every class twice"
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """Would catch a cycle inside of a layer, which works or fails by what is imported first."""
+    modules = {
+        ".".join(("text2digit", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
+        for path in MODULES
+    }
+
+    def home(name):
+        while name not in modules:
+            name = name.rpartition(".")[0]
+        return name
+
+    graph = {}
+    for module, path in modules.items():
+        layer = path.relative_to(ROOT).parts[0]
+        needed = {name for name in imported_names(path) if name.startswith("text2digit.")}
+        needed = {home(name) for name in needed if (layer, name.split(".")[1]) not in AGAINST_THE_ORDER}
+        graph[module] = needed - {module, "text2digit"}
+    del graph["text2digit"]  # the root names everything, lazily
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError with the names
 
 
 @pytest.mark.parametrize("module", ["noise", "spacing"])
