@@ -6,7 +6,7 @@ from diffusers import attention_backend
 
 from text2digit.models import DigitDiT2DModel, DigitUNet2DModel, build_model
 from text2digit.models.dit import add_neighbours
-from text2digit.models.embeddings import sincos_position_embedding, timestep_embedding
+from text2digit.models.embeddings import ClassImages, sincos_position_embedding, timestep_embedding
 from text2digit.models.unet import UNetBlock
 
 from ..conftest import TINY, randomize
@@ -304,3 +304,15 @@ def test_position_survives_loading(tmp_path):
     model = DigitDiT2DModel(num_layers=1)
     model.save_pretrained(tmp_path)
     assert torch.equal(DigitDiT2DModel.from_pretrained(tmp_path).position, model.position)
+
+
+def test_an_image_of_a_class_is_stretched_over_the_sample():
+    """A ramp stays a ramp, from the centre of its first pixel to that of its last. Catches an image that is repeated,
+    cut, or stretched by its nearest pixels."""
+    images = ClassImages(num_classes=2, channels=1, size=4)
+    ramp = torch.arange(4.0).expand(4, 4)
+    images.table.weight.data[1] = ramp.flatten()
+    wide = images(torch.tensor([1]), torch.zeros(1, 1, 4, 8))[0, 0]
+    wanted = ((torch.arange(8) + 0.5) / 2 - 0.5).clamp(0, 3).expand(4, 8)
+    assert torch.allclose(wide, wanted, atol=1e-6)
+    assert torch.equal(images(torch.tensor([1]), torch.zeros(1, 1, 4, 4))[0, 0], ramp)

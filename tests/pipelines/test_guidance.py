@@ -49,7 +49,8 @@ def test_defaults_are_those_saved_with_the_weights(pipeline, tmp_path):
 
 
 def predictions():
-    return torch.randn(2, 3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    """Of two channels, so that a deviation over each channel alone is not that of the image."""
+    return torch.randn(2, 3, 2, 4, 4, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("name", GUIDANCE_RULES)
