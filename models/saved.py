@@ -210,13 +210,16 @@ def safetensors_header(path: Path) -> dict[str, dict[str, Any]]:
     return header
 
 
-def check_model(folder: Path, cls: Any, variant: str | None = None) -> None:
+def check_model(folder: Path, cls: Any, variant: str | None = None) -> Any:
     """Check the configuration and all weights of a model, without allocating one of them.
 
     Args:
         folder: of the model, whose files `check_files` let pass.
         cls: a class of diffusers' or transformers' models.
         variant: that is loaded next, if it is another one than `VARIANTS`.
+
+    Returns:
+        The model with all its sizes, on the meta device, where a tensor has no memory.
 
     Raises:
         ValueError: names the file, and the keys or weights in it that are wrong.
@@ -231,7 +234,7 @@ def check_model(folder: Path, cls: Any, variant: str | None = None) -> None:
         known = constructor_hints(cls) | RECORDED | {"_class_name": (Literal[cls.__name__],)}
     used = {key: value for key, value in config.items() if key in known} if isinstance(config, dict) else config
     check_config(path, used, known)
-    with as_value_error(path), no_init_weights(), torch.device("meta"):  # where a tensor has a size and no memory
+    with as_value_error(path), no_init_weights(), torch.device("meta"):
         skeleton = cls(cls.config_class.from_dict(used)) if of_transformers else cls.from_config(used)
     # AutoencoderTiny writes more keys than it has arguments.
     check_config(path, config, known if of_transformers else dict.fromkeys(skeleton.config, (object,)) | known)
@@ -246,6 +249,7 @@ def check_model(folder: Path, cls: Any, variant: str | None = None) -> None:
         if faults := _faults(found, expected):
             more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
             raise ValueError(f"{file}: does not fit {path}: {'; '.join(faults[:5])}{more}; save the model again.")
+    return skeleton
 
 
 def _faults(found: dict[str, dict[str, Any]], expected: dict[str, torch.Tensor]) -> list[str]:

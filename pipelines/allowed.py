@@ -94,7 +94,7 @@ def check_component(folder: Path, module: str, class_name: str, is_loaded: bool,
         variant: of the weights that are loaded.
 
     Returns:
-        The component, if it is a scheduler or a tokenizer; None for a model, whose weights are left where they are.
+        The component; a model is on the meta device, where it has no weights, and None if it will check itself.
 
     Raises:
         ValueError: names the file, and what in it is wrong.

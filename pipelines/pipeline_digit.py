@@ -63,7 +63,7 @@ class DigitPipeline(StoredPipeline):
             defaults[name] = general if known is None else known
         if defaults["id2label"] is not None:
             defaults["id2label"] = names_by_id(defaults["id2label"])
-        check_parts(components, defaults["max_prompt_tokens"])
+        check_parts(components, defaults)
         self.register_to_config(**{name: defaults[name] for name in given})
         self.denoiser.register_to_config(pipeline_defaults=defaults)
 
@@ -283,9 +283,21 @@ class DigitPipeline(StoredPipeline):
         return self.image_processor.postprocess(self.codec.decode(latents), output_type=output_type)
 
 
-def check_parts(components: Mapping[str, Any], max_prompt_tokens: int) -> None:
-    """Raise a ValueError if components do not fit each other, before a call fails on it."""
+def check_parts(components: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Raise a ValueError if components and names of classes do not fit each other, before a call fails on it."""
     encoder, tokenizer, vae = (components.get(name) for name in ("text_encoder", "tokenizer", "vae"))
+    denoiser, max_prompt_tokens = components["denoiser"].config, defaults["max_prompt_tokens"]
+    largest_id = max(defaults["id2label"] or {-1: ""})
+    if denoiser.num_classes is not None and largest_id >= denoiser.num_classes:
+        raise ValueError(
+            f"id2label: got a name of class {largest_id}, expected classes 0 to {denoiser.num_classes - 1}, as the "
+            "denoiser has them."
+        )
+    if encoder is not None and denoiser.cross_attention_dim != encoder.config.hidden_size:
+        raise ValueError(
+            f"denoiser: got a model with cross_attention_dim={denoiser.cross_attention_dim}, expected "
+            f"{encoder.config.hidden_size}, the width of the text encoder."
+        )
     if encoder is not None and tokenizer is not None:
         known, largest = encoder.get_input_embeddings().num_embeddings, max(tokenizer.get_vocab().values())
         if largest >= known:
@@ -296,8 +308,8 @@ def check_parts(components: Mapping[str, Any], max_prompt_tokens: int) -> None:
         )
         if not least <= max_prompt_tokens <= most:
             raise ValueError(f"max_prompt_tokens: got {max_prompt_tokens}, expected {least} to {most}.")
-    if vae is not None and vae.config.latent_channels != components["denoiser"].config.in_channels:
+    if vae is not None and vae.config.latent_channels != denoiser.in_channels:
         raise ValueError(
-            f"vae: got latents of {vae.config.latent_channels} channels, expected "
-            f"{components['denoiser'].config.in_channels}, as the denoiser takes."
+            f"vae: got latents of {vae.config.latent_channels} channels, expected {denoiser.in_channels}, as the "
+            "denoiser takes."
         )

@@ -68,12 +68,6 @@ class TextConditionedDigitPipeline(DigitPipeline):
         default_guidance_interval: list | tuple | None = None,
     ):
         super().__init__()
-        width = denoiser.config.cross_attention_dim
-        if width != text_encoder.config.hidden_size:
-            raise ValueError(
-                f"denoiser: got a model with cross_attention_dim={width}, expected {text_encoder.config.hidden_size}, "
-                "the width of the text encoder."
-            )
         components = {"denoiser": denoiser, "scheduler": scheduler, "vae": vae}
         self._register(
             {**components, "text_encoder": text_encoder, "tokenizer": tokenizer},

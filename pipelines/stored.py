@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from diffusers import DiffusionPipeline, SchedulerMixin
+from diffusers import DiffusionPipeline
+from transformers import PreTrainedTokenizerBase
 
 from ..models.saved import (
     RECORDED,
@@ -71,7 +72,7 @@ class StoredPipeline(DiffusionPipeline):
         chosen = recorded if issubclass(recorded, cls) else cls
         with as_value_error(folder):
             # diffusers loads the scheduler once more, and logs it; a tokenizer would take too long for that.
-            kept = {name: part for name, part in loaded.items() if not isinstance(part, SchedulerMixin)}
+            kept = {name: part for name, part in loaded.items() if isinstance(part, PreTrainedTokenizerBase)}
             pipeline = DiffusionPipeline.from_pretrained.__func__(chosen, str(folder), **kwargs, **kept)
         for name, component in pipeline.components.items():
             # Those of ours have checked themselves.
@@ -157,10 +158,11 @@ def check_folder(
     Args:
         folder: of a pipeline.
         given: arguments of `from_pretrained`: components that are not loaded, because they are passed, and `variant`.
-        is_loaded: whether the rest is loaded next, so that models of ours check themselves.
+        is_loaded: whether all is loaded next, so that models of ours check themselves, and the pipeline its parts.
 
     Returns:
-        The class that the folder names, its index as `allowed_index` returns it, and its scheduler and tokenizer.
+        The class that the folder names, its index as `allowed_index` returns it, and its components, models without
+        their weights.
 
     Raises:
         ValueError: names the file, and what in it is wrong.
@@ -185,7 +187,11 @@ def check_folder(
                 loaded[name] = check_component(folder / name, module, class_name, is_loaded, given.get("variant"))
         elif name not in recorded._optional_components:
             raise ValueError(f"{path}: has no {name}, expected the class of one.")
-    return recorded, index, {name: part for name, part in loaded.items() if part is not None}
+    if not is_loaded:
+        settings = {name: index[name] for name in index.keys() & hints.keys() - components.keys()}
+        with as_value_error(path):
+            recorded(**loaded, **settings)  # refuses parts that do not fit each other
+    return recorded, index, loaded
 
 
 def _subclasses(base: type[StoredPipeline]) -> list[type[StoredPipeline]]:

@@ -18,6 +18,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from text2digit import DigitPipeline, DigitUNet2DModel
+from text2digit.models.text import build_text_encoder
 from text2digit.pipelines.stored import check_folder
 from text2digit.sharing import info
 from text2digit.training.history import read_history
@@ -294,6 +295,44 @@ def test_large_weights_are_no_infinite_ones(saved):
     DigitPipeline.from_pretrained(saved)
 
 
+# --- parts that do not fit each other --------------------------------------------------------------------------------
+
+
+def test_a_text_encoder_of_another_width_is_refused(saved_text, tokenizer):
+    """Would catch an `info` that checks each part alone and shows a folder that does not load."""
+    build_text_encoder(tokenizer, width=32, layers=1, heads=2).save_pretrained(saved_text / "text_encoder")
+    refused(saved_text, "got a model with cross_attention_dim=16, expected 32, the width of the text encoder")
+
+
+def test_a_tokenizer_with_more_tokens_than_the_encoder_is_refused(saved_text, tokenizer):
+    """Would catch an IndexError of the first prompt with one of these tokens."""
+    content = json.loads((saved_text / "tokenizer" / "tokenizer.json").read_text())
+    extra = {"id": 5_000, "content": "<extra>", "special": False, "normalized": False, "single_word": False}
+    extra |= {"lstrip": False, "rstrip": False}
+    content["model"]["vocab"]["<extra>"] = 5_000
+    content["added_tokens"].append(extra)
+    (saved_text / "tokenizer" / "tokenizer.json").write_text(json.dumps(content))
+    refused(saved_text, "tokenizer: got a token 5000, expected ids below the text encoder's")
+
+
+def test_a_name_of_a_class_that_the_denoiser_has_not_is_refused(saved):
+    """Would catch the name of the null class: it drew unconditional images without a word."""
+    names = {str(i): f"name {i}" for i in range(11)}
+    change(saved / INDEX, id2label=names)
+    refused(saved, "id2label: got a name of class 10, expected classes 0 to 9, as the denoiser has them")
+
+
+def test_prompts_longer_than_the_encoder_reads_are_refused(saved_text):
+    change(saved_text / INDEX, max_prompt_tokens=4_000)
+    refused(saved_text, "max_prompt_tokens: got 4000, expected")
+
+
+def test_latents_of_other_channels_are_refused(saved):
+    diffusers.AutoencoderKL(block_out_channels=(8,), norm_num_groups=4).save_pretrained(saved / "vae")
+    change(saved / INDEX, vae=["diffusers", "AutoencoderKL"])
+    refused(saved, "vae: got latents of 4 channels, expected 1, as the denoiser takes")
+
+
 # --- bombs -----------------------------------------------------------------------------------------------------------
 
 PADDING = {"direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0, "pad_token": "<|pad|>"}
@@ -536,16 +575,17 @@ def test_every_scheduler_of_diffusers_passes_as_it_was_saved(saved):
 
 SMALL = {
     "hidden_size": 16,
+    "max_position_embeddings": 64,
     "intermediate_size": 16,
     "num_attention_heads": 2,
     "num_hidden_layers": 1,
-    "vocab_size": 300,
+    "vocab_size": 1_000,
 }
 ENCODERS = {
     "CLIPTextModel": SMALL,
     "CLIPTextModelWithProjection": SMALL,
     "BertModel": SMALL,
-    "T5EncoderModel": {"d_model": 16, "d_ff": 16, "d_kv": 8, "num_layers": 1, "num_heads": 2, "vocab_size": 300},
+    "T5EncoderModel": {"d_model": 16, "d_ff": 16, "d_kv": 8, "num_layers": 1, "num_heads": 2, "vocab_size": 1_000},
 }
 
 
@@ -586,7 +626,7 @@ def test_every_tokenizer_passes_as_it_was_saved(saved_text, make):
 @pytest.mark.parametrize("vae", [diffusers.AutoencoderKL, diffusers.AutoencoderTiny])
 def test_autoencoders_pass_as_they_were_saved(saved, vae):
     options = {"block_out_channels": (8,), "norm_num_groups": 4} if vae is diffusers.AutoencoderKL else {}
-    vae(**options).save_pretrained(saved / "vae")
+    vae(latent_channels=1, **options).save_pretrained(saved / "vae")
     change(saved / INDEX, vae=["diffusers", vae.__name__])
     check_folder(saved)
 
