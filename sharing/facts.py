@@ -10,9 +10,12 @@ from ..config import RunConfig, load_config
 from ..evaluation.classifier import pipeline_identity
 from ..models.saved import as_value_error, check_file, read_json, safetensors_header
 from ..pipelines.allowed import is_component
-from ..pipelines.component_files import weight_files
+from ..pipelines.component_files import component_files, weight_files
+from ..pipelines.loading import INDEX_NAME
 from ..pipelines.stored import check_folder
 from ..training.history import read_history
+from . import shapes
+from .shapes import shaped
 
 CONFIG_NAME, HISTORY_NAME, SESSIONS_NAME, REPORT_NAME = (
     "config.yaml",
@@ -20,18 +23,6 @@ CONFIG_NAME, HISTORY_NAME, SESSIONS_NAME, REPORT_NAME = (
     "run.json",
     "evaluation/report.json",
 )
-# Of what is told of these files; see `check_shape`.
-NUMBER = int | float
-SESSION_SHAPE = {"device": str, "num_processes": int, "num_threads": int, "versions": {str: str | None}}
-SESSIONS_SHAPE = {"sessions": [SESSION_SHAPE]}
-SETTINGS_SHAPE = {"default_num_inference_steps": int | None, "default_guidance_scale": NUMBER | None}
-DENOISER_SHAPE = {"sample_size": int, "in_channels": int, "num_classes": int | None}
-REPORT_SETTINGS = {"model": str, "scheduler": str, "steps": int, "seeds": [int], "guidance_scale": NUMBER}
-REPORT_SHAPE = {
-    "dataset": str,
-    "settings": {**REPORT_SETTINGS, "guidance_interval": [NUMBER]},
-    "sets": {str: {"n": int, "mean": {str: NUMBER}, "spread": {str: NUMBER | None}}},
-}
 
 
 @dataclass(frozen=True)
@@ -95,18 +86,17 @@ def read_facts(folder: Path) -> Facts:
         _, index, _ = check_folder(folder)
     parts = {name: value for name, value in index.items() if not name.startswith("_") and is_component(value)}
     settings = {name: value for name, value in index.items() if not name.startswith("_") and name not in parts}
+    shaped(settings, shapes.SETTINGS, str(folder / INDEX_NAME))
     sessions = _read(folder, SESSIONS_NAME, read_json, {"sessions": []})
-    check_shape(sessions, SESSIONS_SHAPE, str(folder / SESSIONS_NAME))
-    check_shape(settings, SETTINGS_SHAPE, str(folder / "model_index.json"))
     components = {name: _component(folder / name, *value) for name, value in parts.items() if value[1] is not None}
-    check_shape(components["denoiser"].config, DENOISER_SHAPE, str(folder / "denoiser"))
+    shaped(components["denoiser"].config, shapes.DENOISER, str(folder / "denoiser"))
     return Facts(
         class_name=index["_class_name"],
         components=components,
         settings=settings,
         run=_read(folder, CONFIG_NAME, load_config),
-        history=_read(folder, HISTORY_NAME, read_history, []),
-        sessions=sessions["sessions"],
+        history=shaped(_read(folder, HISTORY_NAME, read_history, []), [shapes.LINE], str(folder / HISTORY_NAME)),
+        sessions=shaped(sessions, shapes.SESSIONS, str(folder / SESSIONS_NAME))["sessions"],
         report=read_report(folder),
     )
 
@@ -123,40 +113,21 @@ def _read(folder: Path, name: str, read: Callable[[Path], Any], missing: Any = N
 
 def read_report(folder: Path) -> dict[str, Any] | None:
     """Return the evaluation of a folder's pipeline; None if there is none, or of other weights or another scheduler."""
-    report = _read(folder, REPORT_NAME, read_json, {})
-    check_shape(report, {}, str(folder / REPORT_NAME))
+    report, where = _read(folder, REPORT_NAME, read_json, {}), str(folder / REPORT_NAME)
+    shaped(report, {}, where)
     settings = report.get("settings")
     if not isinstance(settings, dict) or "model_sha256" not in settings:  # real images, or samples in a file
         return None
     settings.setdefault("guidance_interval", [0.0, 1.0])
-    check_shape(report, REPORT_SHAPE, str(folder / REPORT_NAME))
+    report = shaped(report, shapes.REPORT, where)
     is_whole = report["sets"] and len(settings["guidance_interval"]) == 2
     is_same = all(settings.get(name) == value for name, value in pipeline_identity(folder).items())
     return report if is_whole and is_same else None
 
 
-def check_shape(value: Any, shape: Any, where: str) -> None:
-    """Raise a ValueError that names the key, unless a value of JSON has a shape.
-
-    Args:
-        value: to check.
-        shape: a type; [shape] of any items; {name: shape}, where other names are free; {str: shape} of any names.
-        where: names the value.
-    """
-    is_huge = type(value) is int and abs(value) >= 2**63  # no float
-    if isinstance(shape, dict) and isinstance(value, dict):
-        for name in value if str in shape else shape:
-            check_shape(value.get(name), shape.get(str) or shape[name], f"{where}, {name}")
-    elif isinstance(shape, list) and isinstance(value, list):
-        for i, item in enumerate(value):
-            check_shape(item, shape[0], f"{where}, {i}")
-    elif isinstance(shape, dict | list) or not isinstance(value, shape) or type(value) is bool or is_huge:
-        raise ValueError(f"{where}: got {value!r:.80}, expected {shape}; write the file again, or remove it.")
-
-
 def _component(folder: Path, module: str, class_name: str) -> Component:
-    configs = [path for path in (folder / "config.json", folder / "scheduler_config.json") if path.is_file()]
-    config = read_json(configs[0]) if configs else {}
+    first = component_files(folder, class_name)[0]
+    config = read_json(first) if first.name.endswith("config.json") else {}  # a tokenizer has no such
     weights = weight_files(folder)
     tensors = [tensor for path in weights for tensor in safetensors_header(path).values()]
     return Component(

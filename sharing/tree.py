@@ -18,8 +18,9 @@ from ..pipelines.allowed import allowed_index
 from ..pipelines.loading import INDEX_NAME
 from .card import make_card
 from .component_code import COMPONENT_FILES, PIPELINE_FILE, component_code
+from .contents import write_text
 from .facts import CONFIG_NAME
-from .files import GRID_FOLDER, components_of, copy_pipeline, write_text
+from .files import GRID_FOLDER, components_of, copy_pipeline
 
 RECIPE_NAME = "recipe.yaml"
 

@@ -90,7 +90,7 @@ def test_only_what_is_shared_is_in_the_tree(built):
     names = {entry.name for entry in built.entries}
     assert names == {
         *("README.md", "model_index.json", "pipeline.py", "config.yaml", "recipe.yaml", "history.jsonl"),
-        *("loss.png", "samples.png", "evaluation/report.json"),
+        *("loss.png", "samples.png", "evaluation/report.json", "evaluation/report.md"),
         *("denoiser/config.json", "denoiser/diffusion_pytorch_model.safetensors", "denoiser/unet_digit.py"),
         *("scheduler/scheduler_config.json", "scheduler/scheduling_ddim_digit.py"),
     }
