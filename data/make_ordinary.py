@@ -8,7 +8,7 @@ mecab-ko-dic. Run it again when the words of the lexicon change.
 
 import re
 import sys
-import textwrap
+from itertools import groupby
 from pathlib import Path
 
 from . import ordinary
@@ -31,7 +31,7 @@ def ordinary_words(scowl: Path, mecab: Path) -> list[str]:
 if __name__ == "__main__":
     found = ordinary_words(Path(sys.argv[1]), Path(sys.argv[2]))
     place = Path(str(ordinary.__file__))
-    # Korean letters are twice as wide.
-    body = "\n".join(f'    "{line} "' for line in textwrap.wrap(" ".join(found), 54))
+    by_letter = groupby(found, lambda word: word[0] if word.isascii() else "")
+    body = "\n".join(f'    "{" ".join(words)} "' for _, words in by_letter)
     head = place.read_text("utf-8").partition("_WORDS")[0]
     place.write_text(f"{head}_WORDS = (\n{body}\n)\nORDINARY = frozenset(_WORDS.split())\n", encoding="utf-8")
