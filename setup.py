@@ -36,6 +36,7 @@ setup(
             "configs/*.yaml",
             "benchmarks/*.yaml",
             "gui/assets/*",
+            "sharing/card.md",
             *(f"pretrained/*/{pattern}" for pattern in WEIGHTS),
             *(f"pretrained/*/*/{pattern}" for pattern in WEIGHTS),
         ]
@@ -49,6 +50,7 @@ setup(
         "tokenizers>=0.21",
         "safetensors>=0.6",
         "huggingface_hub>=0.34",
+        "jinja2>=3",
         "numpy>=1.26",
         "pillow>=10",
         "pyyaml>=6",

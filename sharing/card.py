@@ -6,7 +6,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ..evaluation.report import FIGURES, table, when_guided
-from .facts import CONFIG_NAME, HISTORY_NAME, REPORT_NAME, Facts, read_facts
+from .facts import Facts, read_facts
 from .text import markdown
 
 # Title of each dataset, and its id on the Hub where there is one that we know of.
@@ -21,24 +21,31 @@ TAGS = ["text2digit", "diffusers", "image-generation", "handwritten-digits", "cu
 
 
 def make_card(folder: Path, repo_id: str) -> ModelCard:
-    """The card of a pipeline's folder.
+    """The card of a pipeline's folder, by the template card.md.
 
     Args:
         folder: with the pictures and files that the card will point to.
         repo_id: user/name, for the examples.
     """
-    facts = read_facts(folder)
-    parts = [
-        f"# {repo_id.split('/')[-1]}",
-        _summary(facts),
-        "![Ten digits of each class](samples.png)" if (folder / "samples.png").is_file() else None,
-        _usage(facts, repo_id),
-        _training(facts, folder, repo_id),
-        _measured(facts, repo_id, folder),
-        _limits(facts),
-    ]
-    text = "\n\n".join(part for part in parts if part)
-    return ModelCard(f"---\n{_metadata(facts, repo_id).to_yaml()}\n---\n\n{text}\n")
+    facts, name = read_facts(folder), repo_id.split("/")[-1]
+    dataset, settings = _dataset(facts), facts.settings
+    steps, scale = (settings.get(f"default_{name}") for name in ("num_inference_steps", "guidance_scale"))
+    when = when_guided(settings.get("default_guidance_interval"))
+    told = [f"{steps} steps" if steps else "", f"guidance scale {scale:g}{when}" if scale is not None else ""]
+    label = min(7, (facts.denoiser.config.get("num_classes") or 10) - 1)
+    make: Any = ModelCard.from_template  # takes any values, and its annotation says texts
+    return make(
+        _metadata(facts, repo_id),
+        template_path=str(Path(__file__).with_name("card.md")),
+        **{"facts": facts, "run": facts.run, "c": facts.denoiser.config, "repo_id": repo_id, "name": name},
+        files={path.name for path in folder.iterdir()},
+        dataset=dataset and dataset[0],
+        ask='"7"' if "tokenizer" in facts.components else str(label),
+        defaults=", ".join(filter(None, told)),
+        machine=_machine(facts),
+        markdown=markdown,
+        **(_measured(facts.report, name, folder) if facts.report else {}),
+    )
 
 
 def _metadata(facts: Facts, repo_id: str) -> ModelCardData:
@@ -84,128 +91,25 @@ def _results(facts: Facts) -> list[EvalResult]:
     ]
 
 
-def _summary(facts: Facts) -> str:
-    c, denoiser = facts.denoiser.config, facts.denoiser
-    size = f"{c['sample_size']}×{c['sample_size']} pixels in {c['in_channels']} channel" + "s" * (c["in_channels"] > 1)
-    dataset = _dataset(facts)
-    trained = f", trained on {dataset[0]}" if dataset else ""
-    classes = f" {c['num_classes']} classes," if c.get("num_classes") else ""
-    return (
-        f"Draws images of{classes} {size}, by diffusion: a `{facts.class_name}` of `text2digit` with a "
-        f"`{denoiser.class_name}` of {denoiser.parameters:,} weights ({denoiser.size / 1e6:.1f} MB of "
-        f"safetensors){trained}."
-    )
-
-
-def _usage(facts: Facts, repo_id: str) -> str:
-    label = min(7, (facts.denoiser.config.get("num_classes") or 10) - 1)
-    ask = '"7"' if "tokenizer" in facts.components else str(label)
-    steps = facts.settings.get("default_num_inference_steps")
-    scale = facts.settings.get("default_guidance_scale")
-    when = when_guided(facts.settings.get("default_guidance_interval"))
-    told = [f"{steps} steps" if steps else "", f"guidance scale {scale:g}{when}" if scale is not None else ""]
-    defaults = ", ".join(filter(None, told))
-    return f"""## Use
-
-With the package `text2digit`, which runs no code of this repository:
-
-```python
-from text2digit import DigitPipeline
-
-pipe = DigitPipeline.from_pretrained("{repo_id}")
-pipe({ask}, generator=0).images[0].save("digit.png")
-```
-
-Without it, with torch and diffusers alone, by the code that lies beside the weights; the image is the same:
-
-```python
-from diffusers import DiffusionPipeline
-
-pipe = DiffusionPipeline.from_pretrained("{repo_id}", trust_remote_code=True)
-pipe({ask}, generator=0).images[0].save("digit.png")
-```
-""" + (f"\nA call that does not say takes {defaults}." if defaults else "").rstrip()
-
-
-def _training(facts: Facts, folder: Path, repo_id: str) -> str:
-    """What is recorded of the training, and the commands that repeat it."""
-    if facts.run is None:
-        return "## Training\n\nNot recorded in this repository."
-    run, training, dataset = facts.run, facts.run.training, _dataset(facts)
-    assert dataset is not None
-    held_out = run.data.validation_every
-    share = f"one training image in {held_out} of each class held out" if held_out else "all training images"
-    rows = [
-        ("data", f"{dataset[0]}, {share}"),
-        ("recipe", f"[recipe.yaml](recipe.yaml); with all defaults written out, [{CONFIG_NAME}]({CONFIG_NAME})"),
-        ("steps", _steps(facts)),
-        ("predicts", f"{run.scheduler.prediction_type}, schedule {run.scheduler.beta_schedule}"),
-        ("final training loss", _number(facts.last("loss"))),
-        ("held-out loss", _number(facts.last("validation_loss"))),
-        ("machine", _machine(facts)),
-        ("history", f"[{HISTORY_NAME}]({HISTORY_NAME})" if facts.history else None),
-    ]
-    lines = ["## Training", "", "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows if value)]
-    if (folder / "loss.png").is_file():
-        lines += ["", "![Training loss](loss.png)"]
-    lines += [
-        "",
-        f"The saved weights are a moving average. To train it again, seed {training.seed}:",
-        "",
-        "```",
-        f"hf download {repo_id} {CONFIG_NAME} --local-dir .",
-        f"text2digit train --config {CONFIG_NAME} --output-dir runs/again",
-        "```",
-    ]
-    return "\n".join(lines)
-
-
-def _steps(facts: Facts) -> str | None:
-    step = facts.last("step")
-    return None if step is None or facts.run is None else f"{step:,} of {facts.run.training.batch_size} images"
-
-
-def _number(value: Any) -> str | None:
-    return None if value is None else f"{value:.4f}"
-
-
-def _machine(facts: Facts) -> str | None:
+def _machine(facts: Facts) -> str:
     if not facts.sessions:
-        return None
+        return ""
     session = facts.sessions[-1]
-    versions = ", ".join(f"{name} {value}" for name, value in session["versions"].items() if value)
+    versions = ", ".join(f"{name} {value}" for name, value in (session["versions"] or {}).items() if value)
     processes = f"{session['num_processes']} process(es) of {session['num_threads']} threads"
     return markdown(f"{session['device']}, {processes}; {versions}")
 
 
-def _measured(facts: Facts, repo_id: str, folder: Path) -> str | None:
-    """The evaluation's table; None without an evaluation."""
-    if facts.report is None:
-        return None
-    settings, (first, *_) = facts.report["settings"], facts.report["sets"]
-    own = repo_id.split("/")[-1]
-    sets = {own if title == first else markdown(title): entry for title, entry in facts.report["sets"].items()}
+def _measured(report: dict[str, Any], name: str, folder: Path) -> dict[str, Any]:
+    """What the template says of an evaluation."""
+    settings, (first, *_) = report["settings"], report["sets"]
+    sets = {name if title == first else markdown(title): entry for title, entry in report["sets"].items()}
     pictures = {"worst.png": "the most doubtful ones", "nearest.png": "the nearest training digits"}
-    links = [
-        f"[{what}](evaluation/{name})" for name, what in pictures.items() if (folder / "evaluation" / name).is_file()
-    ]
-    seeds = ", ".join(map(str, settings["seeds"]))
-    guidance = f"{settings['guidance_scale']:g}{when_guided(settings['guidance_interval'])}"
-    return (
-        f"## Measured\n\n{table(sets)}\nBy {settings['steps']} steps of {markdown(settings['scheduler'])} and guidance "
-        f"{guidance}, seeds {seeds}; all of it is in [{REPORT_NAME}]({REPORT_NAME})"
-        + (f". Pictures: {', '.join(links)}." if links else ".")
-        + " Columns that begin with *real* are real images in the place of drawn ones. To measure again:"
-        f"\n`text2digit evaluate --model {repo_id}`"
-    )
-
-
-def _limits(facts: Facts) -> str:
-    dataset = _dataset(facts)
-    data = dataset[0] if dataset else "its training data"
-    return (
-        f"## Limits\n\nIt knows the classes of {data} at this size and nothing else: no other signs, no strings of "
-        "digits, no colours unless the data has them. Guidance above 1 buys the asked class with variety. It draws "
-        "what its data looks like, faults included, and some images show no clear class.\n\n"
-        "Weights and code: Apache-2.0."
-    )
+    return {
+        "measured": settings,
+        "table": table(sets),
+        "guidance": f"{settings['guidance_scale']:g}{when_guided(settings['guidance_interval'])}",
+        "pictures": [
+            f"[{what}](evaluation/{n})" for n, what in pictures.items() if (folder / "evaluation" / n).is_file()
+        ],
+    }
