@@ -16,7 +16,7 @@ from diffusers.utils import SAFETENSORS_WEIGHTS_NAME, BaseOutput
 from torch import nn
 
 from ..data import to_x_0
-from ..pipelines.component_files import weight_files
+from ..models.saved import weight_files
 
 # Not a pipeline, so it lies among the weights that ship without being one of their names.
 CLASSIFIER_FOLDER = Path(__file__).resolve().parent.parent / "pretrained" / "mnist-classifier"

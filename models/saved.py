@@ -15,12 +15,13 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import torch
 from diffusers.models.modeling_utils import ModelMixin, no_init_weights
+from safetensors import SafetensorError, safe_open
 
 # Bytes of a file that is read whole, by the end of its name; the first that matches counts. Weights have no bound.
 LARGEST_FILES = {r"tokenizer\.json|vocab\.json|\.txt|\.model|\.index.*\.json": 20_000_000, r"\.jsonl": 200_000_000}
 # A parser of YAML takes time that grows with the square of some numbers' length; a recipe has 2 kB.
 LARGEST_FILES |= {r"\.yaml": 64_000, r"\.json|\.jinja": 4_000_000, r"\.safetensors": 2**50}
-LARGEST_HEADER = 10_000_000
+WEIGHTS_STEMS = ("diffusion_pytorch_model", "model")  # by diffusers and by transformers
 VARIANTS = ("", ".fp16", ".bf16")  # of weights; any other is checked when it is asked for
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack", ".h5")
 # Files that a loader follows to other weights, other code or other vocabularies when it finds them.
@@ -40,8 +41,6 @@ RECORDED_BY_TRANSFORMERS = (
     *("_name_or_path", "torch_dtype", "dtype", "model_type", "gradient_checkpointing", "position_embedding_type"),
     *("decoder_start_token_id", "output_past", "n_positions", "task_specific_params", "use_cache"),
 )
-BYTES = {"BOOL": 1} | {f"{kind}{bits}": bits // 8 for kind in ("I", "U", "F") for bits in (8, 16, 32, 64)}
-BYTES |= {"BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 
 
 @contextmanager
@@ -182,32 +181,17 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def safetensors_header(path: Path) -> dict[str, dict[str, Any]]:
-    """Dtype and shape of each tensor in a file.
+    """Dtype and shape of each tensor in a file, of which the library reads the header alone.
 
     Raises:
         ValueError: it is no safetensors file, or its tensors do not fill it from end to end.
     """
-    content = path.stat().st_size - 8
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= min(content, LARGEST_HEADER):
-            raise ValueError(f"{path}: is no safetensors file; its header would have {length:,} bytes.")
-        try:
-            header = json.loads(file.read(length).decode("utf-8"))
-            header.pop("__metadata__", None)
-            end = 0
-            for name, tensor in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
-                start, stop = tensor["data_offsets"]
-                size = BYTES[tensor["dtype"]] * math.prod(tensor["shape"])
-                if any(type(n) is not int or n < 0 for n in tensor["shape"]) or [start, stop] != [end, end + size]:
-                    raise ValueError(f"{name[:60]} lies at {start} to {stop}, expected {end} to {end + size}")
-                end = stop
-            if end != content - length:
-                raise ValueError(f"its tensors have {end:,} bytes, expected {content - length:,}")
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            message = f"{path}: is no safetensors file; its header is damaged ({type(error).__name__}: {error})."
-            raise ValueError(message) from error
-    return header
+    try:
+        with safe_open(path, framework="numpy") as file:
+            tensors = {name: file.get_slice(name) for name in file.offset_keys()}
+            return {name: {"dtype": t.get_dtype(), "shape": t.get_shape()} for name, t in tensors.items()}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: is no safetensors file, or damaged ({error}); save the model again.") from error
 
 
 def check_model(folder: Path, cls: Any, variant: str | None = None) -> Any:
@@ -244,7 +228,7 @@ def check_model(folder: Path, cls: Any, variant: str | None = None) -> Any:
     prefix = f"^(text_model|{cls.base_model_prefix})[.]" if of_transformers else "^$"
     unread = "|".join(["position_ids$", *(cls._keys_to_ignore_on_load_unexpected or ())]) if of_transformers else "^$"
     expected = {re.sub(prefix, "", name): tensor for name, tensor in skeleton.state_dict(keep_vars=True).items()}
-    for file, header in _weights(folder, "model" if of_transformers else "diffusion_pytorch_model", variant):
+    for file, header in _weights(folder, WEIGHTS_STEMS[of_transformers], variant):
         found = {re.sub(prefix, "", name): tensor for name, tensor in header.items() if not re.search(unread, name)}
         if faults := _faults(found, expected):
             more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
@@ -268,32 +252,55 @@ def _faults(found: dict[str, dict[str, Any]], expected: dict[str, torch.Tensor])
     return faults
 
 
-def _weights(folder: Path, base: str, variant: str | None) -> Iterator[tuple[Path, dict[str, dict[str, Any]]]]:
+def _weights(folder: Path, stem: str, variant: str | None) -> Iterator[tuple[Path, dict[str, dict[str, Any]]]]:
     """Each file, or index of shards, that a model is loaded from, with the tensors in it."""
-    wholes = []
-    for path in sorted(folder.glob(f"{base}.safetensors.index*.json")):
-        index = check_config(path, read_json(path), {"metadata": (object, dict), "weight_map": (dict,)})
-        if len(index) < 2:
-            raise ValueError(f"{path}: has {', '.join(index) or 'no key'}, expected metadata and weight_map.")
-        names = set(index["weight_map"].values())
-        for name in names:
-            if Path(name).name != name or "\\" in name or not (folder / name).is_file() or name[-12:] != ".safetensors":
-                raise ValueError(
-                    f"{path}: points to {name!r:.60}, expected a safetensors file beside it, where all weights lie."
-                )
-        wholes.append((path, {k: v for name in names for k, v in safetensors_header(folder / name).items()}))
-        if index["weight_map"].keys() != wholes[-1][1].keys():
-            raise ValueError(f"{path}: names other weights than its files hold; save the model again.")
-    for ending in dict.fromkeys((*VARIANTS, f".{variant}")):
-        if (path := folder / f"{base}{ending}.safetensors").exists():
-            wholes.append((path, safetensors_header(path)))
-    if not wholes:
+    found = [path for each in dict.fromkeys((*VARIANTS, f".{variant}")) for path in _places(folder, stem, each)]
+    for path in found:
+        yield path, _sharded(path) if path.suffix == ".json" else safetensors_header(path)
+    if not found:
         pickles = [path.name for path in sorted(folder.iterdir()) if path.suffix.lower() in PICKLES]
         raise ValueError(
-            f"{folder}: holds no {base}.safetensors{' but ' + ', '.join(pickles) if pickles else ''}, expected weights "
+            f"{folder}: holds no {stem}.safetensors{' but ' + ', '.join(pickles) if pickles else ''}, expected weights "
             "in safetensors: a pickle can run code and is never opened; save the model again in safetensors."
         )
-    yield from wholes
+
+
+def _places(folder: Path, stem: str, variant: str) -> list[Path]:
+    """The index of shards and the single file that weights may be in, as far as they exist."""
+    names = (f"{stem}.safetensors.index{variant}.json", f"{stem}{variant}.safetensors")
+    return [folder / name for name in names if (folder / name).exists()]
+
+
+def _sharded(path: Path) -> dict[str, dict[str, Any]]:
+    """The tensors in all shards of an index."""
+    index = check_config(path, read_json(path), {"metadata": (object, dict), "weight_map": (dict,)})
+    if len(index) < 2:
+        raise ValueError(f"{path}: has {', '.join(index) or 'no key'}, expected metadata and weight_map.")
+    tensors: dict[str, dict[str, Any]] = {}
+    for name in {str(name) for name in index["weight_map"].values()}:
+        shard = path.with_name(Path(name).name or "-")
+        if shard.name != name or "\\" in name or not shard.is_file() or shard.suffix != ".safetensors":
+            raise ValueError(
+                f"{path}: points to {name!r:.60}, expected a safetensors file beside it, where all weights lie."
+            )
+        tensors |= safetensors_header(shard)
+    if index["weight_map"].keys() != tensors.keys():
+        raise ValueError(f"{path}: names other weights than its files hold; save the model again.")
+    return tensors
+
+
+def weight_files(folder: Path, variant: str = "") -> list[Path]:
+    """Return the safetensors that a component is loaded from, sorted; none if it has no weights.
+
+    Args:
+        folder: of the component. `check_model` has accepted its index, if it has one.
+        variant: one of `VARIANTS`.
+    """
+    for path in (place for stem in WEIGHTS_STEMS for place in _places(folder, stem, variant)):
+        if path.suffix == ".json":
+            return sorted({folder / shard for shard in read_json(path)["weight_map"].values()})
+        return [path]
+    return []
 
 
 def ask_for_safetensors(arguments: dict[str, Any]) -> None:

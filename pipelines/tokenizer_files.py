@@ -21,31 +21,14 @@ MOST_STEPS, LONGEST_PART, LONGEST_REPLACEMENT = 8, 4_000, 64
 # The expressions that transformers gives CLIP, T5 and BERT; another one could take exponential time.
 CLIP_WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 EXPRESSIONS = (r"\s+", " {2,}", CLIP_WORDS)
-SETTINGS = (
-    *(
-        "bos_token",
-        "eos_token",
-        "unk_token",
-        "pad_token",
-        "sep_token",
-        "cls_token",
-        "mask_token",
-        "added_tokens_decoder",
-    ),
-    *("additional_special_tokens", "extra_special_tokens", "extra_ids", "never_split", "errors", "legacy", "is_local"),
-    *("model_max_length", "padding_side", "truncation_side", "clean_up_tokenization_spaces", "split_special_tokens"),
-    *("model_input_names", "backend", "tokenizer_class", "name_or_path", "special_tokens_map_file", "local_files_only"),
-    *(
-        "add_prefix_space",
-        "do_lower_case",
-        "do_basic_tokenize",
-        "strip_accents",
-        "tokenize_chinese_chars",
-        "max_length",
-    ),
-    *("truncation_strategy", "pad_to_multiple_of", "pad_token_type_id", "add_bos_token", "add_eos_token"),
-    *("added_tokens_decoder", "max_length"),
-)
+# Keys of tokenizer_config.json and special_tokens_map.json.
+SETTINGS = """
+additional_special_tokens extra_special_tokens extra_ids never_split model_max_length padding_side truncation_side
+bos_token eos_token unk_token pad_token sep_token cls_token mask_token added_tokens_decoder errors legacy is_local
+clean_up_tokenization_spaces split_special_tokens model_input_names tokenizer_class name_or_path backend
+special_tokens_map_file local_files_only add_prefix_space do_lower_case do_basic_tokenize strip_accents
+tokenize_chinese_chars max_length truncation_strategy pad_to_multiple_of pad_token_type_id add_bos_token add_eos_token
+"""
 VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt")
 
 
@@ -63,7 +46,7 @@ def load_tokenizer(folder: Path, cls: Any) -> Any:
         raise ValueError(f"{folder}: holds none of {', '.join(VOCABULARIES)}; save the tokenizer again.")
     for path in (folder / "tokenizer_config.json", folder / "special_tokens_map.json"):
         if path.is_file():
-            check_config(path, read_json(path), dict.fromkeys(SETTINGS, (object,)))
+            check_config(path, read_json(path), dict.fromkeys(SETTINGS.split(), (object,)))
     if (folder / VOCABULARIES[0]).is_file():
         _check_steps(folder / VOCABULARIES[0])
     with as_value_error(folder):

@@ -19,7 +19,7 @@ from .. import schedulers
 from ..config import RunConfig, config_from_dict, config_to_dict, save_config
 from ..evaluation.classifier import pipeline_identity
 from ..evaluation.evaluate import to_markdown
-from ..models.saved import as_value_error, read_json, safetensors_header
+from ..models.saved import as_value_error, read_json
 from ..pipelines.foreign import ON_A_FLOW, ON_A_PATH
 from . import shapes
 from .facts import CONFIG_NAME, HISTORY_NAME, REPORT_NAME, SESSIONS_NAME, Facts
@@ -87,13 +87,13 @@ def _scheduler_keys(class_name: str) -> set[str]:
 
 def _write_weights(path: Path, to: Path) -> None:
     """Copy tensors behind a header as the safetensors library writes it: the same bytes, if it wrote the file."""
-    header = {"__metadata__": {"format": "pt"}}
-    for name, tensor in safetensors_header(path).items():
-        header[name] = {key: tensor[key] for key in ("dtype", "shape", "data_offsets")}
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
     with path.open("rb") as file, to.open("wb") as copy:
-        file.seek(8 + int.from_bytes(file.read(8), "little"))
+        header = {"__metadata__": {}, **json.loads(file.read(int.from_bytes(file.read(8), "little")))}
+        kept = ("dtype", "shape", "data_offsets")
+        header = {name: {key: entry[key] for key in kept if key in entry} for name, entry in header.items()}
+        header["__metadata__"] = {"format": "pt"}
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        text += b" " * (-len(text) % 8)
         copy.write(len(text).to_bytes(8, "little") + text)
         shutil.copyfileobj(file, copy)
 

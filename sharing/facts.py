@@ -8,21 +8,17 @@ from typing import Any
 
 from ..config import RunConfig, load_config
 from ..evaluation.classifier import pipeline_identity
-from ..models.saved import as_value_error, check_file, read_json, safetensors_header
+from ..models.saved import as_value_error, check_file, read_json, safetensors_header, weight_files
 from ..pipelines.allowed import is_component
-from ..pipelines.component_files import component_files, weight_files
+from ..pipelines.component_files import component_files
 from ..pipelines.loading import INDEX_NAME
 from ..pipelines.stored import check_folder
 from ..training.history import read_history
 from . import shapes
 from .shapes import shaped
 
-CONFIG_NAME, HISTORY_NAME, SESSIONS_NAME, REPORT_NAME = (
-    "config.yaml",
-    "history.jsonl",
-    "run.json",
-    "evaluation/report.json",
-)
+CONFIG_NAME, HISTORY_NAME, SESSIONS_NAME = "config.yaml", "history.jsonl", "run.json"
+REPORT_NAME = "evaluation/report.json"
 
 
 @dataclass(frozen=True)

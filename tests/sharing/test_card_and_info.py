@@ -260,7 +260,7 @@ def test_info_reads_headers_alone(tmp_path):
     assert read_facts(source).denoiser.parameters == whole > 0
     assert time.perf_counter() - started < 1
     path.write_bytes(content[:end])
-    with pytest.raises(ValueError, match=r"diffusion_pytorch_model.safetensors: .* its tensors have"):
+    with pytest.raises(ValueError, match=r"diffusion_pytorch_model.safetensors: is no safetensors file, or damaged"):
         read_facts(source)
 
 
