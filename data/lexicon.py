@@ -10,7 +10,7 @@ from operator import itemgetter
 
 from .numbers import ENGLISH, TENS, cut_middle, is_number_word, is_roman, korean_numbers, parse_number
 from .ordinary import ORDINARY
-from .synonyms import KINDS, LEANING, NO_NUMBERS, PRONOUNS, SUFFIXES, SYNONYMS
+from .synonyms import KINDS, LEANING, NO_NUMBERS, PRONOUNS, SUFFIXES, SYNONYMS, entries
 from .words import ENGLISH_WORDS, FILLERS, INFLECTED, PARTICLES, PHRASE_OF, PHRASES, SAID, SLIGHTLY, VERY, words_in
 
 # Characters of a prompt, and of a word in it.
@@ -47,10 +47,6 @@ class Token:
     digits: tuple[int, ...] = ()
 
 
-def _entries(words: str) -> list[str]:
-    return [word.replace("_", " ") for word in words.split()]
-
-
 def language_of(text: str) -> str:
     """The language of a text: "ko" if it has Korean letters, else "en"."""
     return "ko" if any("가" <= character <= "힣" for character in text) else "en"
@@ -77,7 +73,7 @@ def _inflected(word: str, meaning: str) -> dict[str, str]:
 
 def _lexicon() -> dict[str, str]:
     """Map what people write, one word or several, to what captions say for it."""
-    found = {entry: _meaning(phrase, entry) for phrase, words in SYNONYMS.items() for entry in _entries(words)}
+    found = {entry: _meaning(phrase, entry) for phrase, words in SYNONYMS.items() for entry in entries(words)}
     for word, meaning in {**{phrase: phrase for phrase in PHRASE_OF}, **found}.items():
         if word.isascii() and word.isalpha() and len(word) < 9 and PHRASE_OF.get(meaning, ("", 0))[1]:
             found |= {form: means for form, means in _inflected(word, meaning).items() if form not in found}
@@ -106,7 +102,7 @@ def _by_deletion() -> dict[str, list[str]]:
 _DEGREES = {"very": VERY, "slightly": SLIGHTLY}
 UNSAID = words_in(*FILLERS.values()) - SAID
 KNOWN = SAID | UNSAID
-KIND_OF = {word: kind for kind, words in KINDS.items() for word in _entries(words)}
+KIND_OF = {word: kind for kind, words in KINDS.items() for word in entries(words)}
 LEXICON = _lexicon()
 _PLURALS = {form: word for word in ENGLISH for form in (f"{word}s", f"{word}es", f"{word[:-1]}ies")}
 MENDABLE = _by_deletion()

@@ -71,3 +71,8 @@ NO_NUMBERS = {"사과", "구도", "오는", "사는", "두고", "두는", "네�
 SUFFIXES = (
     "일 월 년 시 분 초 원 살 세 층 점 명 번째 째 짜리 나 이나 부터 에서 이야 예요 다 씩 인데 고 요 만 보다 하고 이랑 랑"
 )
+
+
+def entries(words: str) -> list[str]:
+    """The entries of a list with spaces between them; "_" joins the words of one."""
+    return [word.replace("_", " ") for word in words.split()]

@@ -2,6 +2,8 @@
 
 import re
 
+from .synonyms import entries
+
 ENGLISH_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 ENGLISH_ORDINALS = ("zeroth", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 NUMERAL_ORDINALS = ("0th", "1st", "2nd", "3rd", "4th", "5th", "6th", "7th", "8th", "9th")
@@ -20,41 +22,34 @@ FORMS = {
 }
 ORDINALS = (ENGLISH_ORDINALS, NUMERAL_ORDINALS, KOREAN_ORDINALS)
 
-# Language: {property: phrases of the low side, of the middle, of the high side}. A phrase stands before the digit, or,
-# where it begins with "+", after it.
-PHRASES: dict[str, dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]]] = {
+# Language: {property: phrases of the low side | of the middle | of the high side}, where "_" joins the words of one. A
+# phrase stands before the digit, or, where it begins with "+", after it.
+_PHRASES = {
     "en": {
-        "thickness": (
-            ("thin", "fine", "+with a thin stroke"),
-            ("medium thick",),
-            ("thick", "bold", "+with a thick stroke"),
-        ),
-        "slant": (
-            ("left leaning", "+leaning left", "+slanted to the left", "+tilted left"),
-            ("upright", "straight"),
-            ("right leaning", "slanted", "+leaning right", "+slanted to the right", "+tilted right"),
-        ),
-        "width": (("narrow", "slim"), ("medium wide",), ("wide", "broad")),
-        "height": (("short", "low"), ("medium high",), ("tall", "high")),
-        "size": (("small", "little"), ("medium sized",), ("big", "large")),
-        "ink": (("faint", "pale", "+in faint ink"), ("medium dark",), ("dark", "strong", "+in dark ink")),
-        "loops": (("open", "+without a loop"), (), ("closed", "+with a loop")),
-        "gaps": (("unbroken", "+without a gap"), (), ("broken", "+with a gap")),
+        "thickness": "thin fine +with_a_thin_stroke | medium_thick | thick bold +with_a_thick_stroke",
+        "slant": "left_leaning +leaning_left +slanted_to_the_left +tilted_left | upright straight | "
+        "right_leaning slanted +leaning_right +slanted_to_the_right +tilted_right",
+        "width": "narrow slim | medium_wide | wide broad",
+        "height": "short low | medium_high | tall high",
+        "size": "small little | medium_sized | big large",
+        "ink": "faint pale +in_faint_ink | medium_dark | dark strong +in_dark_ink",
+        "loops": "open +without_a_loop | | closed +with_a_loop",
+        "gaps": "unbroken +without_a_gap | | broken +with_a_gap",
     },
     "ko": {
-        "thickness": (("가는", "얇은"), ("보통 굵기의",), ("굵은", "두꺼운")),
-        "slant": (
-            ("왼쪽으로 기운", "왼쪽으로 기울어진"),
-            ("똑바른", "곧은"),
-            ("오른쪽으로 기운", "오른쪽으로 기울어진", "기울어진"),
-        ),
-        "width": (("좁은", "홀쭉한"), ("보통 너비의",), ("넓은", "폭이 넓은")),
-        "height": (("낮은", "키가 작은"), ("보통 높이의",), ("높은", "키가 큰")),
-        "size": (("작은", "조그만"), ("보통 크기의",), ("큰", "커다란")),
-        "ink": (("흐린", "옅은"), ("보통 진하기의",), ("진한", "짙은")),
-        "loops": (("열린", "고리가 없는"), (), ("닫힌", "고리가 있는")),
-        "gaps": (("이어진", "틈이 없는"), (), ("끊어진", "틈이 있는")),
+        "thickness": "가는 얇은 | 보통_굵기의 | 굵은 두꺼운",
+        "slant": "왼쪽으로_기운 왼쪽으로_기울어진 | 똑바른 곧은 | 오른쪽으로_기운 오른쪽으로_기울어진 기울어진",
+        "width": "좁은 홀쭉한 | 보통_너비의 | 넓은 폭이_넓은",
+        "height": "낮은 키가_작은 | 보통_높이의 | 높은 키가_큰",
+        "size": "작은 조그만 | 보통_크기의 | 큰 커다란",
+        "ink": "흐린 옅은 | 보통_진하기의 | 진한 짙은",
+        "loops": "열린 고리가_없는 | | 닫힌 고리가_있는",
+        "gaps": "이어진 틈이_없는 | | 끊어진 틈이_있는",
     },
+}
+PHRASES: dict[str, dict[str, list[list[str]]]] = {
+    language: {name: [entries(side) for side in sides.split("|")] for name, sides in table.items()}
+    for language, table in _PHRASES.items()
 }
 # Before a phrase: for the outer tenth of a side, and for the inner part of it.
 VERY = {"en": ("very", "extremely"), "ko": ("아주", "매우")}
