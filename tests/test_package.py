@@ -33,7 +33,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     metadata = next(name for name in names if name.endswith("METADATA"))
     inside = {name for name in names if not name.startswith(metadata.split("/")[0])}
     assert all(name.startswith("text2digit/") for name in inside)
-    for name in ("__init__.py", "py.typed", "cli.py", "models/unet.py", "configs/unet.yaml"):
+    for name in ("__init__.py", "py.typed", "cli.py", "models/unet.py", "configs/unet.yaml", "sharing/card.md"):
         assert f"text2digit/{name}" in inside
     weights = "text2digit/pretrained/unet-mnist"
     assert {f"{weights}/model_index.json", f"{weights}/denoiser/diffusion_pytorch_model.safetensors"} <= inside
