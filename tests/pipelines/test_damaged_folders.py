@@ -235,6 +235,7 @@ def test_no_damage_of_weights_raises_anything_but_a_value_error(saved, seed):
     path, generator = saved / "denoiser" / WEIGHTS, random.Random(seed)
     whole = path.read_bytes()
     for _ in range(25):
+        signal.alarm(SECONDS)
         damaged = bytearray(whole)
         for _ in range(generator.randint(1, 3)):
             damaged[generator.randrange(8 if generator.random() < 0.2 else 3_000)] = generator.randrange(256)
