@@ -37,6 +37,12 @@ class TooMuch(BaseException):
     """A load took too long. Not an Exception, so that nothing tells it as another one."""
 
 
+def start_clock(seconds=SECONDS):
+    """Give what follows so much processor time, and ten times that on the clock; 0 is no bound."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.alarm(10 * seconds)
+
+
 @pytest.fixture(autouse=True)
 def bounded():
     """Bounds time and memory of each test: a bomb ends in an error and not in a dead machine."""
@@ -47,11 +53,12 @@ def bounded():
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     old = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, old[1]))
-    previous = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(SECONDS)
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGALRM, signal.SIGPROF)}
+    start_clock()
     yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, previous)
+    start_clock(0)
+    for number, handler in previous.items():
+        signal.signal(number, handler)
     resource.setrlimit(resource.RLIMIT_AS, old)
 
 
@@ -161,7 +168,7 @@ def test_no_mutation_of_a_configuration_raises_anything_but_a_value_error(folder
     whole = (folder / name).read_bytes()
     cut = [whole[: len(whole) * part // 7] for part in range(1, 7)]
     for content in [*WHOLE, *cut, *mutations(json.loads(whole), int(os.environ.get("MUTATIONS", 20)), seed=name)]:
-        signal.alarm(SECONDS)
+        start_clock()
         (folder / name).write_bytes(content)
         try:
             load_and_show(folder, name)
@@ -235,7 +242,7 @@ def test_no_damage_of_weights_raises_anything_but_a_value_error(saved, seed):
     path, generator = saved / "denoiser" / WEIGHTS, random.Random(seed)
     whole = path.read_bytes()
     for _ in range(25):
-        signal.alarm(SECONDS)
+        start_clock()
         damaged = bytearray(whole)
         for _ in range(generator.randint(1, 3)):
             damaged[generator.randrange(8 if generator.random() < 0.2 else 3_000)] = generator.randrange(256)
@@ -571,6 +578,7 @@ def test_every_scheduler_of_diffusers_passes_as_it_was_saved(saved):
         except (TypeError, ImportError):
             continue  # needs arguments, or a library
         change(saved / INDEX, scheduler=["diffusers", name])
+        start_clock()
         check_folder(saved)
 
 
