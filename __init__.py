@@ -8,10 +8,10 @@
 Names are imported when first asked for, so that `import text2digit` costs next to nothing.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import schedulers
+from .lazy import attach
 
 if TYPE_CHECKING:
     from .models import DigitDiT2DModel, DigitUNet2DModel
@@ -26,34 +26,21 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "ClassConditionedDigitPipeline": ".pipelines",
-    "DigitDiT2DModel": ".models",
-    "DigitImg2ImgPipeline": ".pipelines",
-    "DigitInpaintPipeline": ".pipelines",
-    "DigitPipeline": ".pipelines",
-    "DigitUNet2DModel": ".models",
-    "TextConditionedDigitPipeline": ".pipelines",
-    **dict.fromkeys(schedulers.__all__, ".schedulers"),
-}
-
-__all__ = [
-    "ClassConditionedDigitPipeline",
-    "DigitDiT2DModel",
-    "DigitImg2ImgPipeline",
-    "DigitInpaintPipeline",
-    "DigitPipeline",
-    "DigitUNet2DModel",
-    "TextConditionedDigitPipeline",
-]
-__all__ += schedulers.__all__
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has: {', '.join(_HOMES)}")
-    return getattr(import_module(_HOMES[name], __name__), name)
+__getattr__, __all__ = attach(
+    __name__,
+    {
+        ".models": ["DigitDiT2DModel", "DigitUNet2DModel"],
+        ".pipelines": [
+            "ClassConditionedDigitPipeline",
+            "DigitImg2ImgPipeline",
+            "DigitInpaintPipeline",
+            "DigitPipeline",
+            "TextConditionedDigitPipeline",
+        ],
+        ".schedulers": schedulers.__all__,
+    },
+)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *__all__])

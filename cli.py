@@ -4,10 +4,12 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from text2digit.shell import Result, guard
+
 # Each module has a main(argv) that returns the exit status; it is imported only when its verb is called.
 VERBS = {
     "train": ("text2digit.train_text2digit", "train a denoiser"),
-    "ema": ("text2digit.training.posthoc", "average a run's weights over another length"),
+    "ema": ("text2digit.training.average", "average a run's weights over another length"),
     "sample": ("text2digit.sample_text2digit", "draw digits"),
     "info": ("text2digit.sharing.info", "tell what a model is"),
     "push": ("text2digit.push_to_hub", "share a pipeline on the Hub"),
@@ -19,16 +21,17 @@ VERBS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit status."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    verb = arguments[0] if arguments else "--help"
+    return guard(lambda: run_verb(*(sys.argv[1:] if argv is None else argv)))
+
+
+def run_verb(verb: str = "--help", *arguments: str) -> Result:
+    """Run a verb, whose own `main` says all and returns the exit status; or tell of them all."""
     if verb in VERBS:
-        return import_module(VERBS[verb][0]).main(arguments[1:])
+        sys.exit(import_module(VERBS[verb][0]).main(arguments))
     usage = "usage: text2digit VERB …\n\n" + "\n".join(f"  {name:<8} {about}" for name, (_, about) in VERBS.items())
-    if verb in ("-h", "--help"):
-        print(f"{usage}\n\ntext2digit VERB --help tells more.")
-        return 0
-    print(f"{usage}\n\nerror: got the verb {verb!r}, expected one of {', '.join(VERBS)}.", file=sys.stderr)
-    return 2
+    if verb not in ("-h", "--help"):
+        raise ValueError(f"got the verb {verb!r}, expected one of {', '.join(VERBS)}; text2digit --help tells more.")
+    return Result(f"{usage}\n\ntext2digit VERB --help tells more.")
 
 
 if __name__ == "__main__":

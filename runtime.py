@@ -5,12 +5,13 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psutil
-import torch
+if TYPE_CHECKING:
+    import torch
 
 PACKAGES = ("text2digit", "torch", "diffusers", "accelerate", "transformers", "safetensors", "numpy")
 # mallopt's parameters, malloc.h.
@@ -43,6 +44,9 @@ def use_all_cores() -> int:
     Returns:
         CPU threads of this process.
     """
+    import psutil
+    import torch
+
     launched = "ACCELERATE_MIXED_PRECISION" in os.environ
     if launched and os.environ.get("OMP_NUM_THREADS") == "1":
         cores = psutil.cpu_count(logical=False) or 1
@@ -60,6 +64,8 @@ def start_missing_processes() -> None:
     asked_for_more = "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_ADDR" in os.environ
     if not asked_for_more or {"RANK", "WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"} & set(os.environ):
         return
+    import psutil
+
     launcher = psutil.Process().parent()
     count = _number_of_processes(launcher.cmdline() if launcher else [])
     if count > 1:
@@ -84,6 +90,23 @@ def _number_of_processes(command: list[str]) -> int:
     if arguments.num_processes is None and arguments.config_file:
         return load_config_from_file(arguments.config_file).num_processes
     return arguments.num_processes or 1
+
+
+def say(text: str, by_all: bool = False) -> None:
+    """Tell the user of a command something, on stderr.
+
+    Args:
+        text: printable.
+        by_all: by every process of several, not by the first alone.
+    """
+    if by_all or process_index() == 0:
+        with suppress(OSError):  # nobody listens any more
+            print(text, file=sys.stderr, flush=True)
+
+
+def printable(value: Any) -> str:
+    """Return a value on one line, with escapes in place of control characters, so that a terminal only shows it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
 
 
 def check_processes(num_processes: int) -> None:
@@ -112,17 +135,19 @@ def process_count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def share_of(count: int, process_index: int, num_processes: int) -> torch.Tensor:
+def share_of(count: int, process_index: int, num_processes: int) -> "torch.Tensor":
     """Which of `count` items a process works on: every n-th, equally many for each; the last item fills up.
 
     Returns:
         (ceil(count / num_processes),) int64.
     """
+    import torch
+
     rounds = -(-count // num_processes)
     return (torch.arange(rounds) * num_processes + process_index).clamp(max=count - 1)
 
 
-def join_shares(gathered: torch.Tensor, count: int, num_processes: int) -> torch.Tensor:
+def join_shares(gathered: "torch.Tensor", count: int, num_processes: int) -> "torch.Tensor":
     """Bring the results of all processes, one process after the other, back into the order of the items.
 
     Args:
@@ -135,8 +160,11 @@ def join_shares(gathered: torch.Tensor, count: int, num_processes: int) -> torch
     return by_process.transpose(0, 1).flatten(0, 1)[:count]
 
 
-def peak_memory_gib(device: torch.device) -> float:
+def peak_memory_gib(device: "torch.device") -> float:
     """The most memory that was in use so far: of the GPU, or of the process."""
+    import psutil
+    import torch
+
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     if platform.system() == "Windows":
@@ -147,8 +175,10 @@ def peak_memory_gib(device: torch.device) -> float:
     return peak / (2**30 if platform.system() == "Darwin" else 2**20)
 
 
-def describe_device(device: torch.device) -> str:
+def describe_device(device: "torch.device") -> str:
     """A device as a person would name it."""
+    import torch
+
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     if device.type == "cpu":

@@ -4,14 +4,16 @@ Every field of the config can be set as section.key=value after the flags.
 """
 
 import argparse
+import shlex
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from text2digit.config import OPTIONS, RunConfig, load_config, run_folder
-from text2digit.runtime import describe_device, keep_freed_memory, process_index, start_missing_processes, use_all_cores
+from text2digit.runtime import describe_device, process_index, say
+from text2digit.shell import Ended, Parser, Result, as_json, guard, set_up
 
 if TYPE_CHECKING:
     from text2digit.sharing.upload import Target
@@ -19,11 +21,10 @@ if TYPE_CHECKING:
 
 def parse_arguments(argv: Sequence[str] | None) -> tuple[RunConfig, argparse.Namespace]:
     """The config that a command line asks for, and the flags that are no fields: `dry_run` and those of the Hub."""
-    parser = argparse.ArgumentParser(
-        prog="text2digit train",
-        description=__doc__,
-        epilog="A default is used where neither the recipe nor the command line gives a value. All options: "
-        "configs/README.md, or python -m text2digit.config.",
+    parser = Parser("text2digit train", __doc__, has_json=True)
+    parser.epilog = (
+        "A default is used where neither the recipe nor the command line gives a value. All options: "
+        "configs/README.md, or python -m text2digit.config."
     )
     add = parser.add_argument
     which = parser.add_mutually_exclusive_group()
@@ -32,10 +33,10 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[RunConfig, argparse.Nam
     flagged = [option for option in OPTIONS.values() if option.flag]
     for option in flagged:
         add(*option.spellings, dest=option.key, metavar=option.metavar, help=option.help_line)
-    add("--dry-run", "--dry_run", action="store_true", help="print the plan and stop")
-    add("--push-to-hub", "--push_to_hub", action="store_true", help="share the pipeline on the Hub in the end")
-    add("--hub-model-id", "--hub_model_id", metavar="USER/NAME", help="where; without it, the name of the run's folder")
-    add("--hub-private-repo", "--hub_private_repo", action="store_true", default=None, help="make it private")
+    add("--dry-run", action="store_true", help="print the plan and stop")
+    add("--push-to-hub", action="store_true", help="share the pipeline on the Hub in the end")
+    add("--hub-model-id", metavar="USER/NAME", help="where; without it, the name of the run's folder")
+    add("--hub-private-repo", action="store_true", default=None, help="make it private")
     add("overrides", nargs="*", metavar="section.key=value", help="any option of the config")
     arguments = parser.parse_intermixed_args(argv)
 
@@ -54,32 +55,40 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[RunConfig, argparse.Nam
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    start_missing_processes()
-    config, arguments = parse_arguments(argv)
-    keep_freed_memory()  # before the first tensor
-    use_all_cores()
-    from text2digit.training import InterruptedRun, NonFiniteError, plan, prepare_run, train
+
+    def command() -> Result | None:
+        config, arguments = parse_arguments(argv)
+        result = _run(config, arguments)
+        return as_json(result) if result and arguments.json else result
+
+    return guard(command)
+
+
+def _run(config: RunConfig, arguments: argparse.Namespace) -> Result | None:
+    set_up()
+    from text2digit.training import InterruptedRun, plan, prepare_run, train
+    from text2digit.training.planning import describe_plan
 
     started = time.perf_counter()
+    if arguments.dry_run:
+        facts = plan(config)
+        return Result(describe_plan(facts), facts)
+    target = _check_hub(config, arguments)  # before hours of training
     try:
-        if arguments.dry_run:
-            _say(plan(config))
-            return 0
-        target = _check_hub(config, arguments)  # before hours of training
         run = prepare_run(config)
-        _say(f"device: {describe_device(run.accelerator.device)}, processes: {run.accelerator.num_processes}")
-        _say(f"run:    {run.folder}, step {run.step:,} of {run.total_steps:,}")
+        say(f"device: {describe_device(run.accelerator.device)}, processes: {run.accelerator.num_processes}")
+        say(f"run:    {run.folder}, step {run.step:,} of {run.total_steps:,}")
         folder = train(run)
-    except InterruptedRun as interruption:
+    except InterruptedRun as stop:
         again = "" if config.training.resume in ("auto", "extend") else " with --resume auto"
-        _say(f"stopped by {interruption} The same command{again} goes on from there.")
-        return 128 + interruption.signum
-    except (ValueError, OSError, NonFiniteError) as error:
-        _say(f"error: {error}", file=sys.stderr)
-        return getattr(error, "exit_status", 1 if isinstance(error, NonFiniteError) else 2)  # PushError has its own
-    _say(f"saved:  {folder} after {(time.perf_counter() - started) / 60:.1f} minutes")
-    _say(f"draw:   text2digit sample --model {folder} -o digits.png")
-    return _push(folder, target) if target is not None and process_index() == 0 else 0
+        raise Ended(f"stopped by {stop} The same command{again} goes on from there.", 128 + stop.signum) from stop
+    say(f"saved:  {folder} after {(time.perf_counter() - started) / 60:.1f} minutes")
+    say(f"draw:   text2digit sample --model {shlex.quote(str(folder))} -o digits.png")
+    facts = {"folder": str(folder), "steps": run.total_steps}
+    if target is not None and process_index() == 0:
+        facts["url"] = _push(folder, target)
+        say(f"pushed: {facts['url']}")
+    return Result(str(folder), facts)
 
 
 def _check_hub(config: RunConfig, arguments: argparse.Namespace) -> "Target | None":
@@ -92,24 +101,15 @@ def _check_hub(config: RunConfig, arguments: argparse.Namespace) -> "Target | No
     return check_target(Target(name, private=arguments.hub_private_repo))
 
 
-def _push(folder: Path, target: "Target") -> int:
-    """Share what was trained; if that fails, the training is not lost, and the exit status is 1."""
+def _push(folder: Path, target: "Target") -> str:
+    """Share what was trained; if that fails, the training is not lost, and the message says how to push again."""
     from text2digit.sharing.upload import push_folder
 
     try:
-        pushed = push_folder(folder, target)
+        return push_folder(folder, target).url
     except (ValueError, OSError) as error:
-        _say(f"error: {error}", file=sys.stderr)
-        _say(f"again:  text2digit push --model {folder} --repo {target.repo_id}", file=sys.stderr)
-        return 1
-    _say(f"pushed: {pushed.url}")
-    return 0
-
-
-def _say(text: str, file: TextIO | None = None) -> None:
-    """One of several processes speaks."""
-    if process_index() == 0:
-        print(text, file=file, flush=True)
+        again = f"text2digit push --model {shlex.quote(str(folder))} --repo {target.repo_id}"
+        raise Ended(f"error: {error}\nagain:  {again}") from error
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ has is not measured again; remove it to begin anew.
 """
 
 import argparse
+import itertools
 import json
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ import torch
 
 from ..config import load_config
 from ..evaluation.page import measure_apart, read_results, write_results, write_table
-from ..runtime import describe_device, describe_software, keep_freed_memory
-from .quality import score, train_timed
+from ..runtime import describe_device, describe_software, say
+from ..shell import Parser, Result, command, number, output
+from .quality import measured_here, score, train_timed
 
 FOLDER = Path(__file__).resolve().parent
 RESULTS, PAGE = FOLDER / "results" / "five-minutes.json", FOLDER / "README.md"
@@ -75,33 +76,32 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m text2digit.benchmarks.five_minutes", description=__doc__)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1], help="of weights, order and noise (0 1)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="file of the results (%(default)s)")
-    parser.add_argument("--measure", choices=SYSTEMS, help="measure this one in this process, and print JSON")
-    arguments = parser.parse_args(argv)
+def run_missing(arguments: argparse.Namespace) -> Result:
+    """Measure what the file of results has not, each in a process of its own."""
     if arguments.measure:
-        keep_freed_memory()  # before the first tensor
-        with tempfile.TemporaryDirectory() as folder:
-            print(json.dumps(measure(arguments.measure, arguments.seeds[0], Path(folder) / "run")))
-        return 0
+        return measured_here(measure, arguments)
     results = read_results(arguments.out)
     done = {(each["system"], each["seed"]) for each in results}
-    for seed in arguments.seeds:
-        for system in SYSTEMS:
-            if (system, seed) in done:
-                continue
+    for seed, system in itertools.product(arguments.seeds, SYSTEMS):
+        if (system, seed) not in done:
             results.append(measure_apart("text2digit.benchmarks.five_minutes", system, "--seeds", str(seed)))
-            print(json.dumps(results[-1]), flush=True)
+            say(json.dumps(results[-1]))
             facts = {"device": describe_device(torch.device("cpu")), **describe_software()}
             write_results(arguments.out, facts, results)
     if arguments.out == RESULTS:
         write_table("five-minutes", table(results), PAGE)
-    print(table(results))
-    return 0
+    return Result(table(results))
 
+
+def flags(parser: Parser) -> None:
+    """Of the command."""
+    add = parser.add_argument
+    add("--seeds", nargs="+", type=number(int, 0), default=[0, 1], help="of weights, order and noise (0 1)")
+    add("--out", type=output(".json"), default=str(RESULTS), help="file of the results (%(default)s)")
+    add("--measure", choices=SYSTEMS, help="measure this one in this process, and print JSON")
+
+
+main = command("python -m text2digit.benchmarks.five_minutes", __doc__, flags, run_missing)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,7 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from ..models import build_model
 from ..pipelines import DigitPipeline
 from ..pipelines.drawing import draw_images
 from ..pipelines.images import to_bytes
-from ..runtime import describe_software, keep_freed_memory
+from ..runtime import describe_software, say
+from ..shell import Parser, Result, command, number, output, set_up
 from ..training import prepare_run, train
 from ..training.planning import BACKWARD_FACTOR, flops_per_image
 
@@ -103,17 +104,17 @@ def run_missing(variants: Sequence[str], seeds: Sequence[int], jobs: int, path: 
     results = read_results(path)
     done = {(each["variant"], each["seed"]) for each in results}
 
-    def run(task: tuple[str, int]) -> dict[str, Any]:
+    def measured(task: tuple[str, int]) -> dict[str, Any]:
         return measure_apart("text2digit.benchmarks.quality", task[0], "--seeds", str(task[1]))
 
     tasks = [(variant, seed) for seed in seeds for variant in variants if (variant, seed) not in done]
     with ThreadPoolExecutor(jobs) as pool:
-        for result in pool.map(run, tasks):
+        for result in pool.map(measured, tasks):
             results.append(result)
             shown = {
                 name: result[name] for name in ("variant", "seed", "steps", "seconds", "frechet_distance", "accuracy")
             }
-            print(json.dumps(shown), flush=True)
+            say(json.dumps(shown))
             write_results(path, {"drawn": DRAWN, "steps": STEPS, **describe_software()}, results)
     return results
 
@@ -142,28 +143,36 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m text2digit.benchmarks.quality", description=__doc__)
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="which (all)")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1], help="of weights, order and noise (0 1)")
-    parser.add_argument("--jobs", type=int, default=2, help="processes of one thread at a time (%(default)s)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="file of results, which is gone on with")
-    parser.add_argument("--measure", choices=VARIANTS, help="measure this one in this process, and print JSON")
-    arguments = parser.parse_args(argv)
+def measured_here(measure: Callable[[str, int, Path], dict[str, Any]], arguments: argparse.Namespace) -> Result:
+    """What a training run and its samples are like, for `measure_apart`."""
+    set_up()
+    with tempfile.TemporaryDirectory() as folder:
+        return Result(json.dumps(measure(arguments.measure, arguments.seeds[0], Path(folder) / "run")))
+
+
+def measure_all(arguments: argparse.Namespace) -> Result:
+    """Measure what is missing, and return the table."""
     if arguments.measure:
-        keep_freed_memory()  # before the first tensor
         torch.set_num_threads(1)
-        with tempfile.TemporaryDirectory() as folder:
-            print(json.dumps(measure(arguments.measure, arguments.seeds[0], Path(folder) / "run")))
-        return 0
+        return measured_here(measure, arguments)
     load_dataset(load_config("unet").data, "train")  # a download, where there is one, before two processes start it
     results = run_missing(arguments.variants, arguments.seeds, arguments.jobs, arguments.out)
     if arguments.out == RESULTS:
         write_table("quality", table(results), PAGE)
-    print(table(results))
-    return 0
+    return Result(table(results))
 
+
+def flags(parser: Parser) -> None:
+    """Of the command."""
+    add = parser.add_argument
+    add("--variants", nargs="+", choices=VARIANTS, metavar="NAME", default=list(VARIANTS), help="which (all)")
+    add("--seeds", nargs="+", type=number(int, 0), default=[0, 1], help="of weights, order and noise (0 1)")
+    add("--jobs", type=number(int, 1), default=2, help="processes of one thread at a time (%(default)s)")
+    add("--out", type=output(".json"), default=str(RESULTS), help="results file; new results are appended")
+    add("--measure", choices=VARIANTS, metavar="NAME", help="measure this one in this process, and print JSON")
+
+
+main = command("python -m text2digit.benchmarks.quality", __doc__, flags, measure_all)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -25,8 +25,9 @@ from ..evaluation.page import measure_apart, write_table
 from ..models import build_model
 from ..pipelines import ClassConditionedDigitPipeline
 from ..pipelines.pipeline_digit import Denoiser
-from ..runtime import describe_device, describe_software, keep_freed_memory, peak_memory_gib
+from ..runtime import describe_device, describe_software, peak_memory_gib, say
 from ..schedulers import DDIMScheduler
+from ..shell import Parser, Result, command, number, output, set_up
 from ..training.loop import train_step
 from ..training.planning import BACKWARD_FACTOR, flops_per_image
 from ..training.prepare import assemble_run, make_accelerator
@@ -263,9 +264,7 @@ def run_rounds(rounds: int, threads: int) -> dict[str, Any]:
     for index in range(rounds):
         for name in SYSTEMS:
             found[name].append(measure_apart("text2digit.benchmarks.speed", name, "--threads", str(threads)))
-            print(
-                f"round {index + 1}/{rounds}  {name}: {found[name][-1]['train']:.0f} images/s in training", flush=True
-            )
+            say(f"round {index + 1}/{rounds}  {name}: {found[name][-1]['train']:.0f} images/s in training")
     torch.set_num_threads(threads)
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -276,29 +275,32 @@ def run_rounds(rounds: int, threads: int) -> dict[str, Any]:
     }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m text2digit.benchmarks.speed", description=__doc__)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of speed-DATE.json (%(default)s)")
-    parser.add_argument("--readme", type=Path, help="a page whose table is written anew")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each system is measured (%(default)s)")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU (%(default)s)")
-    parser.add_argument("--measure", choices=SYSTEMS, help="measure this system in this process, and print JSON")
-    arguments = parser.parse_args(argv)
+def measure_all(arguments: argparse.Namespace) -> Result:
+    """Measure all rounds, and write the report and the table."""
     if arguments.measure:
-        keep_freed_memory()  # before the first tensor
+        set_up()
         torch.set_num_threads(arguments.threads)
-        print(json.dumps(measure(arguments.measure)))
-        return 0
+        return Result(json.dumps(measure(arguments.measure)))
     report = run_rounds(arguments.rounds, arguments.threads)
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / f"speed-{report['date'][:10]}.json"
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if arguments.readme:
         write_table("speed", table(report), arguments.readme)
-    print(f"\n{table(report)}\n{path}")
-    return 0
+    return Result(f"{table(report)}\n{path}")
 
+
+def flags(parser: Parser) -> None:
+    """Of the command."""
+    add = parser.add_argument
+    add("--out", type=output(is_folder=True), default=str(RESULTS), help="folder of speed-DATE.json (%(default)s)")
+    add("--readme", type=output(".md"), help="a page whose table is written anew")
+    add("--rounds", type=number(int, 1), default=3, help="how often each system is measured (%(default)s)")
+    add("--threads", type=number(int, 1), default=torch.get_num_threads(), help="of the CPU (%(default)s)")
+    add("--measure", choices=SYSTEMS, help="measure this system in this process, and print JSON")
+
+
+main = command("python -m text2digit.benchmarks.speed", __doc__, flags, measure_all)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,6 +11,7 @@ from PIL import Image
 from torchvision import datasets as torchvision_datasets
 
 from ..config import DataConfig
+from ..runtime import say
 from .cache import cache_folder
 from .idx import check_idx_file
 
@@ -109,7 +110,7 @@ def _missing_files(config: DataConfig) -> list[Path]:
 
 
 def _download(name: str, dataset_class: type, root: Path, missing: list[Path]) -> None:
-    print(f"{name}: downloading into {root} (about 12 MB, once)", flush=True)
+    say(f"{name}: downloading into {root} (about 12 MB, once)")
     try:
         dataset_class(root, download=True)
     except Exception as error:  # torchvision raises URLError, RuntimeError, OSError, … as the network pleases

@@ -27,7 +27,7 @@ def marked(name: str, table: str) -> str:
 def measure_apart(module: str, name: str, *arguments: str) -> dict[str, Any]:
     """Return what `python -m MODULE --measure NAME` prints as JSON: a measurement in a process of its own."""
     command = [sys.executable, "-m", module, "--measure", name, *arguments]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
     return result
 

@@ -6,16 +6,14 @@ each digit; and from one digit to another.
 
 import argparse
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.utils import logging
 
 from ..pipelines import DigitImg2ImgPipeline, DigitInpaintPipeline, DigitPipeline, interpolate
 from ..pipelines.images import image_grid
-from ..runtime import keep_freed_memory, use_all_cores
+from ..pipelines.loading import find_pipeline_folder
+from ..shell import Parser, Result, command, output, set_up, whole
 
 COLUMNS, STEPS = 10, 20
 # What is drawn, what it is drawn again as, and the two ends of the way; by classes and by words.
@@ -47,25 +45,24 @@ def redrawn(pipeline: Any) -> torch.Tensor:
     return torch.cat([*by_strength, *parts, torch.stack(way)]).cpu()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m text2digit.evaluation.redrawn", description=__doc__)
-    parser.add_argument("--model", default="unet-mnist", help="a folder, shipped weights, or user/name on the Hub")
-    parser.add_argument("-o", "--output", type=Path, default=Path("redrawn.png"), help="FILE.png (%(default)s)")
-    arguments = parser.parse_args(argv)
-    keep_freed_memory()  # before the first tensor
-    use_all_cores()
-    logging.disable_progress_bar()
-    try:
-        pipeline = DigitPipeline.from_pretrained(arguments.model)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def draw_picture(arguments: argparse.Namespace) -> Result:
+    """Draw and save."""
+    find_pipeline_folder(arguments.model)
+    set_up()
+    pipeline = DigitPipeline.from_pretrained(arguments.model)
     pipeline.set_progress_bar_config(disable=True)
-    image_grid(redrawn(pipeline), COLUMNS).save(arguments.output)
-    print(f"{arguments.output}: drawn again by strength, in part, and on the way from one digit to another")
-    return 0
+    with whole(arguments.output) as place:
+        image_grid(redrawn(pipeline), COLUMNS).save(place)
+    return Result(f"{arguments.output}: drawn again by strength, in part, and on the way from one digit to another")
 
+
+def flags(parser: Parser) -> None:
+    """Of the command."""
+    parser.add_argument("--model", default="unet-mnist", help="a folder, shipped weights, or user/name on the Hub")
+    parser.add_argument("-o", "--output", type=output(".png"), default="redrawn.png", help="FILE.png (%(default)s)")
+
+
+main = command("python -m text2digit.evaluation.redrawn", __doc__, flags, draw_picture)
 
 if __name__ == "__main__":
     sys.exit(main())

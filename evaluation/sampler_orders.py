@@ -6,6 +6,7 @@ is trained: the denoiser is exact (`oracle.py`), so the error is the sampler's a
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 
 from ..schedulers import DDIMScheduler, UniPCMultistepScheduler
+from ..shell import Parser, Result, command, output
 from .oracle import level_at, one_gaussian, three_gaussians, trajectory
 from .page import write_table
 
@@ -161,12 +163,8 @@ def draw_trajectories(path: Path) -> None:
     plt.close(figure)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m text2digit.evaluation.sampler_orders", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("."), help="folder of the two files (%(default)s)")
-    parser.add_argument("--readme", type=Path, help="page to write the two tables into, between their marks")
-    arguments = parser.parse_args(argv)
+def write(arguments: argparse.Namespace) -> Result:
+    """Measure, and write the report, the picture and the tables."""
     rows = []
     for sampler in SAMPLERS:
         errors, order = measure(sampler)
@@ -175,11 +173,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     report = {"steps": STEPS, "diffusers": diffusers.__version__, "torch": torch.__version__, "rows": rows}
     (arguments.out / "sampler_orders.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     draw_trajectories(arguments.out / "trajectories.png")
-    print(order_table(rows), end="")
     if arguments.readme:
         write_table("orders", order_table(rows), arguments.readme)
         write_table("grids", grid_table(), arguments.readme)
+    return Result(order_table(rows))
 
+
+def flags(parser: Parser) -> None:
+    """Of the command."""
+    add = parser.add_argument
+    add("--out", type=output(is_folder=True), default=".", help="folder of the two files (%(default)s)")
+    add("--readme", type=output(".md"), help="page to write the two tables into, between their marks")
+
+
+main = command("python -m text2digit.evaluation.sampler_orders", __doc__, flags, write)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

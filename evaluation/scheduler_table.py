@@ -6,14 +6,13 @@ images in which the classifier that ships sees the requested class.
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
-from diffusers.utils import logging
 from tqdm.auto import tqdm
 
 from .. import schedulers
@@ -21,7 +20,7 @@ from ..pipelines import DigitPipeline
 from ..pipelines.drawing import draw_images
 from ..pipelines.foreign import foreign_scheduler
 from ..pipelines.images import to_bytes
-from ..runtime import keep_freed_memory, use_all_cores
+from ..shell import Parser, Result, command, number, output, set_up
 from .classifier import classify, load_classifier
 from .page import write_table
 
@@ -63,7 +62,7 @@ def measure(models: Sequence[str], steps: Sequence[int]) -> dict[str, dict[str, 
         pipeline = DigitPipeline.from_pretrained(model)
         pipeline.set_progress_bar_config(disable=True)
         config = pipeline.scheduler.config
-        for name, scheduler_class in tqdm(candidates().items(), desc=model):
+        for name, scheduler_class in tqdm(candidates().items(), desc=model, disable=None):
             rows.setdefault(name, {})[model] = [cell(pipeline, scheduler_class, config, n) for n in steps]
     return rows
 
@@ -86,25 +85,28 @@ def markdown(rows: dict[str, dict[str, list[int | str]]], steps: Sequence[int]) 
     return "\n".join(lines) + f"\n\nRefused, with fewer than {DRAWS} at {steps[-1]} steps or none: {others}.\n"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m text2digit.evaluation.scheduler_table", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("scheduler_table.json"), help="report (%(default)s)")
-    parser.add_argument("--models", nargs="+", default=MODELS, help="shipped weights (%(default)s)")
-    parser.add_argument("--steps", nargs="+", type=int, default=STEPS, help="denoising steps (%(default)s)")
-    parser.add_argument("--readme", type=Path, help="page to write the table into, between its marks")
-    arguments = parser.parse_args(argv)
-    keep_freed_memory()  # before the first tensor
-    use_all_cores()
-    logging.disable_progress_bar()
+def write(arguments: argparse.Namespace) -> Result:
+    """Measure, and write the report and the table."""
+    set_up()
     rows = measure(arguments.models, arguments.steps)
     report = {"images": COUNT, "steps": arguments.steps, "diffusers": diffusers.__version__, "rows": rows}
     arguments.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     table = markdown(rows, arguments.steps)
-    print(table, end="")
     if arguments.readme:
         write_table("schedulers", table, arguments.readme)
+    return Result(table)
 
+
+def flags(parser: Parser) -> None:
+    """Of the command."""
+    add = parser.add_argument
+    add("--out", type=output(".json"), default="scheduler_table.json", help="report (%(default)s)")
+    add("--models", nargs="+", default=MODELS, help="shipped weights (%(default)s)")
+    add("--steps", nargs="+", type=number(int, 1), default=STEPS, help="denoising steps (%(default)s)")
+    add("--readme", type=output(".md"), help="page to write the table into, between its marks")
+
+
+main = command("python -m text2digit.evaluation.scheduler_table", __doc__, flags, write)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

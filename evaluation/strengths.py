@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from diffusers.utils import logging
 
 from ..config import DataConfig
 from ..data import cache_folder
 from ..pipelines import DigitImg2ImgPipeline, DigitPipeline
 from ..pipelines.drawing import BATCH_SIZE
 from ..pipelines.images import to_bytes
-from ..runtime import keep_freed_memory, use_all_cores
+from ..pipelines.loading import find_pipeline_folder
+from ..shell import Parser, Result, command, number, set_up
 from .judge import Judge, evenly
 
 NUM, STEPS = 1000, 20
@@ -56,29 +56,27 @@ def by_strength(pipeline: Any, judge: Judge, strengths: Sequence[float], num: in
     return results
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m text2digit.evaluation.strengths", description=__doc__)
-    parser.add_argument("--model", default="unet-mnist", help="a folder, shipped weights, or user/name on the Hub")
-    parser.add_argument("--num", type=int, default=NUM, help="digits, evenly over the classes (%(default)s)")
-    parser.add_argument("--strengths", type=float, nargs="+", default=STRENGTHS, help="in [0, 1]")
-    parser.add_argument("--data-dir", "--data_dir", help="as in training")
-    arguments = parser.parse_args(argv)
-    keep_freed_memory()  # before the first tensor
-    use_all_cores()
-    logging.disable_progress_bar()
-    try:
-        pipeline = DigitPipeline.from_pretrained(arguments.model)
-        judge = Judge(DataConfig(data_dir=arguments.data_dir), cache=cache_folder("evaluation"))
-        results = by_strength(pipeline, judge, arguments.strengths, arguments.num)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print("| strength | accuracy | Fréchet distance |\n|---|---|---|")
-    for each in results:
-        print(f"| {each['strength']:g} | {each['accuracy']:.1%} | {each['frechet_distance']:.3f} |")
-    return 0
+def measure(arguments: argparse.Namespace) -> Result:
+    """Measure, and return the table."""
+    find_pipeline_folder(arguments.model)
+    set_up()
+    pipeline = DigitPipeline.from_pretrained(arguments.model)
+    judge = Judge(DataConfig(data_dir=arguments.data_dir), cache=cache_folder("evaluation"))
+    results = by_strength(pipeline, judge, arguments.strengths, arguments.num)
+    rows = [f"| {x['strength']:g} | {x['accuracy']:.1%} | {x['frechet_distance']:.3f} |" for x in results]
+    return Result("\n".join(["| strength | accuracy | Fréchet distance |", "|---|---|---|", *rows]))
 
+
+def flags(parser: Parser) -> None:
+    """Of the command."""
+    add = parser.add_argument
+    add("--model", default="unet-mnist", help="a folder, shipped weights, or user/name on the Hub")
+    add("--num", type=number(int, 1), default=NUM, help="digits, evenly over the classes (%(default)s)")
+    add("--strengths", type=number(float, 0, 1), nargs="+", default=STRENGTHS, help="in [0, 1]")
+    add("--data-dir", help="as in training")
+
+
+main = command("python -m text2digit.evaluation.strengths", __doc__, flags, measure)
 
 if __name__ == "__main__":
     sys.exit(main())

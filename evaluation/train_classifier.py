@@ -9,8 +9,6 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -21,7 +19,7 @@ from tqdm.auto import tqdm
 
 from ..config import DataConfig
 from ..data import ImageData, batch_indices, counter_generator, counter_seed, load_dataset
-from ..runtime import keep_freed_memory
+from ..shell import Parser, Result, command, number, output, set_up, whole
 from .classifier import DigitClassifier, classify, weights_sha256
 from .judge import split_training
 
@@ -65,7 +63,7 @@ def train_classifier(data: ImageData, epochs: int = EPOCHS, seed: int = 0, progr
         data: real images, or synthetic ones for the classification-accuracy score.
         epochs: passes over them.
         seed: of weights, order and affine maps; the same seed and threads give the same weights.
-        progress: show a bar.
+        progress: show a bar, on a terminal.
 
     Returns:
         The average of the weights over the last steps, in evaluation mode, on the CPU.
@@ -78,7 +76,7 @@ def train_classifier(data: ImageData, epochs: int = EPOCHS, seed: int = 0, progr
     steps = max(1, epochs * len(data) // BATCH_SIZE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=steps, pct_start=0.2)
-    bar = tqdm(range(steps), desc="classifier", unit="step", disable=not progress, mininterval=10)
+    bar = tqdm(range(steps), desc="classifier", unit="step", disable=None if progress else True, mininterval=10)
     model.train()
     for step in bar:
         indices = batch_indices(step, BATCH_SIZE, len(data), seed)
@@ -105,26 +103,14 @@ def accuracy(classifier: DigitClassifier, data: ImageData) -> float:
     return (classify(classifier, data.images).logits.argmax(dim=1) == data.labels).double().mean().item()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m text2digit.evaluation.train_classifier", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder of config.json, the weights and training.json")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help="passes over the training images (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order and affine maps (%(default)s)")
-    parser.add_argument("--dataset", default="mnist", help="as in training (%(default)s)")
-    parser.add_argument("--data-dir", "--data_dir", help="as in training")
-    arguments = parser.parse_args(argv)
-    keep_freed_memory()  # before the first tensor
-    try:
-        config = DataConfig(dataset=arguments.dataset, data_dir=arguments.data_dir)
-        train, held_out = split_training(load_dataset(config, "train"))
-        test = load_dataset(config, "test")
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def train_and_save(arguments: argparse.Namespace) -> Result:
+    """Train, test, and save the classifier with a record of both."""
+    set_up()
+    config = DataConfig(dataset=arguments.dataset, data_dir=arguments.data_dir)
+    train, held_out = split_training(load_dataset(config, "train"))
+    test = load_dataset(config, "test")
     started = time.perf_counter()
     classifier = train_classifier(train, arguments.epochs, arguments.seed)
-    classifier.save_pretrained(arguments.out)
     record = {
         "dataset": arguments.dataset,
         "seed": arguments.seed,
@@ -135,12 +121,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         "held_out_accuracy": accuracy(classifier, held_out),
         "test_images": len(test),
         "test_accuracy": accuracy(classifier, test),
-        "weights_sha256": weights_sha256(arguments.out),
     }
-    (arguments.out / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(record, indent=1))
-    return 0
+    with whole(arguments.out) as folder:
+        classifier.save_pretrained(folder)
+        text = json.dumps({**record, "weights_sha256": weights_sha256(folder)}, indent=1)
+        (folder / "training.json").write_text(text + "\n", encoding="utf-8")
+    return Result(text)
 
+
+def flags(parser: Parser) -> None:
+    """Of the command."""
+    add = parser.add_argument
+    add("--out", type=output(is_folder=True), required=True, help="folder of config.json, the weights, training.json")
+    add("--epochs", type=number(int, 1), default=EPOCHS, help="passes over the training images (%(default)s)")
+    add("--seed", type=number(int, 0), default=0, help="of weights, order and affine maps (%(default)s)")
+    add("--dataset", default="mnist", help="as in training (%(default)s)")
+    add("--data-dir", help="as in training")
+
+
+main = command("python -m text2digit.evaluation.train_classifier", __doc__, flags, train_and_save)
 
 if __name__ == "__main__":
     sys.exit(main())

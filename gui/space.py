@@ -5,18 +5,16 @@
 
 import argparse
 import re
+import shlex
 import shutil
 import sys
-from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
-from text2digit.evaluation.classifier import CLASSIFIER_FOLDER, DigitClassifier
-from text2digit.gui.play import DEFAULT_MODEL
+from text2digit.gui.play import DEFAULT_MODEL, check_gradio
 from text2digit.gui.words import LANGUAGES
-from text2digit.pipelines.component_files import component_files
 from text2digit.pipelines.loading import SHIPPED_FOLDER, find_pipeline_folder, shipped_names
-from text2digit.sharing.files import check_empty, copy_pipeline, pipeline_files
+from text2digit.shell import Parser, Result, command, output
 
 PACKAGE = Path(__file__).resolve().parent.parent
 # What the app imports; the rest of the package's requirements is for training and measuring.
@@ -73,8 +71,10 @@ def build_space(folder: Path, model: str = DEFAULT_MODEL, language: str | None =
         ValueError: the folder holds files already, there is no such model, or a file of it is a link.
         FileNotFoundError: the Hub does not give it.
     """
+    from text2digit.sharing.files import check_empty, copy_pipeline
+
     check_empty(folder)
-    source, package = find_pipeline_folder(model, {}), folder / "text2digit"
+    source, package = find_pipeline_folder(model), folder / "text2digit"
     shipped = model in shipped_names()
     name = (
         model if shipped else re.sub(r"[^A-Za-z0-9._-]", "-", (Path(model) if "/" in model else source.resolve()).name)
@@ -104,6 +104,9 @@ def requirements() -> list[str]:
 
 def _package_files() -> list[Path]:
     """Code, recipes, the page's assets and the classifier."""
+    from text2digit.evaluation.classifier import CLASSIFIER_FOLDER, DigitClassifier
+    from text2digit.pipelines.component_files import component_files
+
     folders = [p.parent for p in PACKAGE.glob("*/__init__.py") if p.parent.name not in LEFT_OUT]
     code = [path for folder in folders for path in folder.rglob("*.py")]
     modules = [path for path in PACKAGE.glob("*.py") if path.name != "setup.py"]
@@ -117,25 +120,27 @@ def _copy(path: Path, to: Path) -> None:
     shutil.copyfile(path, to)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="text2digit space", description=__doc__)
+def flags(parser: Parser) -> None:
+    """Of the command."""
     add = parser.add_argument
-    add("--out", type=Path, required=True, metavar="DIR", help="where to write it; needs to be empty")
+    add("--out", type=output(is_folder=True, is_empty=True), required=True, metavar="DIR",
+        help="where to write it; needs to be empty")  # fmt: skip
     add("--model", default=DEFAULT_MODEL, help="that the page opens with (%(default)s); what ships comes along")
     add("--lang", choices=list(LANGUAGES), help="of the first page (that of the browser)")
-    arguments = parser.parse_args(argv)
-    try:
-        files = build_space(arguments.out, arguments.model, arguments.lang)
-        left = pipeline_files(find_pipeline_folder(arguments.model, {})).left_at_home()
-    except (ValueError, OSError, PackageNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    size = sum((arguments.out / file).stat().st_size for file in files)
-    print(f"{arguments.out}: {len(files)} files, {size / 1e6:.1f} MB; nothing was sent\n{left}")
-    print(f"try it:  cd {arguments.out} && python app.py")
-    return 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def write_space(arguments: argparse.Namespace) -> Result:
+    """Write the Space, and tell of it."""
+    check_gradio()
+    source, out = find_pipeline_folder(arguments.model), arguments.out
+    from text2digit.sharing.files import pipeline_files
+
+    files = build_space(out, arguments.model, arguments.lang)
+    size = sum((out / file).stat().st_size for file in files)
+    return Result(
+        f"{out}: {len(files)} files, {size / 1e6:.1f} MB; nothing was sent\n{pipeline_files(source).left_at_home()}\n"
+        f"try it:  cd {shlex.quote(str(out))} && python app.py"
+    )
+
+
+main = command("text2digit space", __doc__, flags, write_space)

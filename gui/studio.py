@@ -19,7 +19,8 @@ from ..evaluation.classifier import DigitClassifier, load_classifier
 from ..pipelines import DigitPipeline
 from ..pipelines.foreign import known_spacings, scheduler_from_config
 from ..pipelines.loading import shipped_names
-from ..pipelines.samplers import SCHEDULERS, make_scheduler
+from ..pipelines.samplers import make_scheduler
+from ..schedulers import SCHEDULERS
 from ..schedulers.noise import NoisePath
 from .line import Line
 from .words import Complaint
@@ -43,7 +44,7 @@ class Settings:
 
     Attributes:
         model: a folder, the name of shipped weights, or user/name on the Hub.
-        scheduler: a short name of `samplers.SCHEDULERS`, or `OWN`.
+        scheduler: a short name of `SCHEDULERS`, or `OWN`.
         spacing: a `timestep_spacing`, or `OWN`.
         interval: start and end of guidance, as fractions of the steps.
     """

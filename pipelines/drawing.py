@@ -30,7 +30,7 @@ def draw_images(
         inputs: N class ids, or N prompts.
         seeds: N seeds.
         batch_size: images of one call.
-        show_progress: a bar on the main process.
+        show_progress: a bar on the main process, if it writes to a terminal.
         arguments: of the pipeline's call, such as `num_inference_steps`.
 
     Returns:
@@ -40,7 +40,8 @@ def draw_images(
     count, processes = len(inputs), process_count()
     batches = share_of(count, process_index(), processes).split(batch_size)
     drawn = []
-    for chosen in tqdm(batches, desc="drawing", unit="batch", disable=not show_progress or process_index() > 0):
+    is_hidden = None if show_progress and process_index() == 0 else True  # None: shown to a terminal alone
+    for chosen in tqdm(batches, desc="drawing", unit="batch", disable=is_hidden):
         places = chosen.tolist()
         own_inputs, own_seeds = [inputs[i] for i in places], [seeds[i] for i in places]
         images = pipeline(own_inputs, generator=own_seeds, output_type="pt", **arguments).images

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def shipped_names() -> list[str]:
     return sorted(path.parent.name for path in SHIPPED_FOLDER.glob(f"*/{INDEX_NAME}"))
 
 
-def find_pipeline_folder(name_or_path: str | Path, hub_arguments: dict[str, Any]) -> Path:
+def find_pipeline_folder(name_or_path: str | Path, hub_arguments: Mapping[str, Any] = {}) -> Path:
     """The local folder of a pipeline; from the Hub it is downloaded first.
 
     Args:

@@ -1,4 +1,4 @@
-"""What steps a call takes, and schedulers by the short names of the command lines.
+"""What steps a call takes, and schedulers by their short names.
 
 A sampler belongs to one call: one of our tables of numbers, or a copy of a scheduler that somebody else wrote. The
 scheduler that it was made from stays as it was.
@@ -108,19 +108,6 @@ def make_sampler(scheduler: Any, options: SamplingOptions, device: torch.device)
     return ForeignSampler(scheduler, options, device)
 
 
-# Classes by the short names of the command lines: ours, and after them those of diffusers.
-SCHEDULERS = {
-    **schedulers.OUR_SCHEDULERS,
-    "dpm++": "DPMSolverMultistepScheduler",
-    "euler": "EulerDiscreteScheduler",
-    "euler-a": "EulerAncestralDiscreteScheduler",
-    "heun": "HeunDiscreteScheduler",
-    "pndm": "PNDMScheduler",
-    "lms": "LMSDiscreteScheduler",
-    "flow-euler": "FlowMatchEulerDiscreteScheduler",
-    "flow-heun": "FlowMatchHeunDiscreteScheduler",
-}
-
 # Of diffusers' classes this one knows a flow as well; `foreign_scheduler` tells it to follow its sigmas.
 FOLLOWS_A_FLOW = "dpm++"
 
@@ -140,17 +127,17 @@ def make_scheduler(name: str, config: Mapping[str, Any]) -> SchedulerMixin:
     Raises:
         ValueError: an unknown name, or one that does not fit the path of the model.
     """
-    if name not in SCHEDULERS:
-        raise ValueError(f"scheduler: got {name!r}, expected one of {', '.join(SCHEDULERS)}.")
+    if name not in schedulers.SCHEDULERS:
+        raise ValueError(f"scheduler: got {name!r}, expected one of {', '.join(schedulers.SCHEDULERS)}.")
     if name in schedulers.OUR_SCHEDULERS:
-        return getattr(schedulers, SCHEDULERS[name]).from_config(config)
+        return getattr(schedulers, schedulers.SCHEDULERS[name]).from_config(config)
     is_flow = follows_flow(config)
     fitting = [
         n
-        for n in SCHEDULERS
+        for n in schedulers.SCHEDULERS
         if n in schedulers.OUR_SCHEDULERS or n.startswith("flow-") == is_flow or (is_flow and n == FOLLOWS_A_FLOW)
     ]
     if name not in fitting:
         path = "a flow" if is_flow else "a variance-preserving path"
         raise ValueError(f"scheduler: got {name!r} for a model of {path}, expected one of {', '.join(fitting)}.")
-    return foreign_scheduler(getattr(diffusers, SCHEDULERS[name]), config)
+    return foreign_scheduler(getattr(diffusers, schedulers.SCHEDULERS[name]), config)

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -170,6 +171,9 @@ def check_folder(
     path, given = folder / INDEX_NAME, given or {}
     check_file(path, folder)
     index = allowed_index(read_json(path))
+    package = import_module(__package__)
+    for name in package.__all__:
+        getattr(package, name)  # imports it, which makes it known
     known = {c.__name__: c for base in StoredPipeline.__subclasses__() for c in _subclasses(base)}
     name = index.get("_class_name")
     if not isinstance(name, str) or name not in known:

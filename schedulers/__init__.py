@@ -1,24 +1,30 @@
-"""Noise levels, prediction types and samplers of the papers; imports nothing of the package.
+"""Noise levels, prediction types and samplers of the papers.
 
 Classes are imported when first asked for. A new sampler is named here, three times, and nowhere else.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy import attach
 
 if TYPE_CHECKING:
     from .scheduling_ddim import DDIMScheduler
     from .scheduling_ddpm import DDPMScheduler
     from .scheduling_unipc import UniPCMultistepScheduler
 
-# Classes by the short names of the command lines; each lives in the module `scheduling_` and its short name.
+# Classes by the short names of the command lines; each of ours lives in the module `scheduling_` and its short name.
 OUR_SCHEDULERS = {"ddim": "DDIMScheduler", "ddpm": "DDPMScheduler", "unipc": "UniPCMultistepScheduler"}
+# After them those of diffusers.
+SCHEDULERS = {
+    **OUR_SCHEDULERS,
+    "dpm++": "DPMSolverMultistepScheduler",
+    "euler": "EulerDiscreteScheduler",
+    "euler-a": "EulerAncestralDiscreteScheduler",
+    "heun": "HeunDiscreteScheduler",
+    "pndm": "PNDMScheduler",
+    "lms": "LMSDiscreteScheduler",
+    "flow-euler": "FlowMatchEulerDiscreteScheduler",
+    "flow-heun": "FlowMatchHeunDiscreteScheduler",
+}
 
-__all__ = ["DDIMScheduler", "DDPMScheduler", "UniPCMultistepScheduler"]
-
-
-def __getattr__(name: str) -> Any:
-    for short_name, class_name in OUR_SCHEDULERS.items():
-        if name == class_name:
-            return getattr(import_module(f".scheduling_{short_name}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has: {', '.join(__all__)}")
+__getattr__, __all__ = attach(__name__, {f".scheduling_{short}": [name] for short, name in OUR_SCHEDULERS.items()})

@@ -3,8 +3,9 @@
 Names are imported when first asked for: who only reads a run's history needs no accelerate.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy import attach
 
 if TYPE_CHECKING:
     from .health import InterruptedRun, NonFiniteError
@@ -14,20 +15,14 @@ if TYPE_CHECKING:
     from .prepare import prepare_run
     from .run import Run
 
-_HOMES = {
-    "InterruptedRun": ".health",
-    "NonFiniteError": ".health",
-    "Run": ".run",
-    "plan": ".planning",
-    "prepare_run": ".prepare",
-    "reconstruct": ".posthoc",
-    "train": ".loop",
-}
-
-__all__ = ["InterruptedRun", "NonFiniteError", "Run", "plan", "prepare_run", "reconstruct", "train"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has: {', '.join(_HOMES)}")
-    return getattr(import_module(_HOMES[name], __name__), name)
+__getattr__, __all__ = attach(
+    __name__,
+    {
+        ".health": ["InterruptedRun", "NonFiniteError"],
+        ".loop": ["train"],
+        ".planning": ["plan"],
+        ".posthoc": ["reconstruct"],
+        ".prepare": ["prepare_run"],
+        ".run": ["Run"],
+    },
+)

@@ -6,7 +6,7 @@ from types import FrameType
 
 import torch
 
-from ..runtime import process_index
+from ..runtime import say
 from .objective import Draw
 
 SHOWN = 8
@@ -61,8 +61,7 @@ class StopSignals:
             raise KeyboardInterrupt
         if not self.signum:
             self.signum, self._since = signum, time.monotonic()
-            if process_index() == 0:
-                print(f"\n{signal.Signals(signum).name}: saving after this step …", flush=True)
+            say(f"\n{signal.Signals(signum).name}: saving after this step …")
 
 
 def describe_nonfinite(step: int, draw: Draw, errors: torch.Tensor, grad_norm: float) -> str:

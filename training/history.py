@@ -103,7 +103,7 @@ class History:
     def sync(self) -> None:
         """Force the lines to the disk: a checkpoint must not know of more than the history does."""
         for path in (self.path, self.speed_path):
-            with saving(path), path.open("a") as file:
+            with saving(path), path.open("a", encoding="utf-8") as file:
                 os.fsync(file.fileno())
 
 

@@ -10,7 +10,7 @@ import torch
 from tqdm.auto import tqdm
 
 from ..data import counter_seed
-from ..runtime import join_shares, peak_memory_gib
+from ..runtime import join_shares, peak_memory_gib, say
 from .checkpoint import save_checkpoint
 from .durable import saving
 from .ema import whole
@@ -133,7 +133,7 @@ def _meet_nonfinite(run: Run, draw: Draw, errors: torch.Tensor, grad_norm: float
         run.skipped_steps += 1
         run.skipped_in_a_row += 1
         if not overflow:
-            run.accelerator.print(f"skipped {what}")
+            say(f"skipped {what}")
         return
     _checkpoint(run)
     raise NonFiniteError(
@@ -230,7 +230,7 @@ class Reporter:
             self.bar.set_postfix_str(f"loss {line['loss']:.4f}, {speed['images_per_second']:.0f} images/s")
         now = time.monotonic()
         if self.speaks and (now - self.last_sentence > SECONDS_BETWEEN_SENTENCES or run.step == run.total_steps):
-            print(sentence(line, speed, run.total_steps), flush=True)
+            say(sentence(line, speed, run.total_steps))
             self.last_sentence = now
 
     def log(self, line: dict, speed: dict | None = None) -> None:

@@ -24,8 +24,8 @@ PROBED_IMAGES = 2048
 BACKWARD_FACTOR = 2
 
 
-def plan(config: RunConfig) -> str:
-    """What a run would do, in lines for a person; steps are tried for a few seconds, nothing is written.
+def plan(config: RunConfig) -> dict[str, Any]:
+    """What a run would do; steps are tried for a few seconds, nothing is written.
 
     Raises:
         ValueError, FileNotFoundError: as `prepare_run`.
@@ -33,30 +33,47 @@ def plan(config: RunConfig) -> str:
     data, validation = load_training_data(config.data, read_only=True)
     some = data.take(torch.arange(min(len(data), PROBED_IMAGES)))
     run = assemble_run(config, make_accelerator(config), some, validation, read_only=True)
-    checkpoint, total_steps = find_checkpoint(run.config, run.folder), count_steps(config, len(data))
-    t, o = run.config.training, run.config.optim
-    parameters = sum(p.numel() for p in run.bare_model.parameters())
     conditions = run.text.coder(["7"]) if run.text is not None else None
     flops, seconds = flops_per_image(run.bare_model, conditions), probe(run, PROBE_SECONDS)
-    training_flops = (1 + BACKWARD_FACTOR) * flops
-    images = total_steps * t.batch_size
-    processes = run.accelerator.num_processes
+    batch_size, total_steps = config.training.batch_size, count_steps(config, len(data))
+    checkpoint = find_checkpoint(run.config, run.folder)
     done = step_of(checkpoint) if checkpoint is not None else 0
-    minutes = (total_steps - done) * seconds / 60
-    return "\n".join(
-        (
-            f"data:   {config.data.dataset}, {len(data):,} images of {tuple(data.images.shape[1:])}, "
-            f"{len(data.class_names)} classes; {len(validation):,} more held out",
-            f"model:  {config.model.type}, {parameters:,} parameters, {flops / 1e6:.1f} MFLOP per image forward, "
-            f"{training_flops / 1e6:.0f} in training",
-            f"steps:  {total_steps:,} of {t.batch_size} images, {images / len(data):.1f} epochs, {o.optimizer}",
-            f"device: {describe_device(run.accelerator.device)}, {processes} process{'es' if processes > 1 else ''}, "
-            f"mixed precision {t.mixed_precision}",
-            f"time:   about {minutes:.1f} minutes at {t.batch_size / seconds:.0f} images/s, "
-            f"{training_flops * t.batch_size / seconds / 1e9:.0f} GFLOP/s (tried for {PROBE_SECONDS:g} s)",
-            f"output: {run.folder}, from step {done:,}",
-        )
-    )
+    return {
+        "dataset": config.data.dataset,
+        "images": len(data),
+        "shape": tuple(data.images.shape[1:]),
+        "classes": len(data.class_names),
+        "held_out_images": len(validation),
+        "model": config.model.type,
+        "parameters": sum(p.numel() for p in run.bare_model.parameters()),
+        "mflop": flops / 1e6,
+        "training_mflop": (1 + BACKWARD_FACTOR) * flops / 1e6,
+        "steps": total_steps,
+        "batch_size": batch_size,
+        "epochs": total_steps * batch_size / len(data),
+        "optimizer": run.config.optim.optimizer,
+        "device": describe_device(run.accelerator.device),
+        "processes": run.accelerator.num_processes,
+        "mixed_precision": run.config.training.mixed_precision,
+        "minutes": (total_steps - done) * seconds / 60,
+        "images_per_second": batch_size / seconds,
+        "gflop_per_second": (1 + BACKWARD_FACTOR) * flops * batch_size / seconds / 1e9,
+        "tried_seconds": PROBE_SECONDS,
+        "output_dir": str(run.folder),
+        "done_steps": done,
+    }
+
+
+def describe_plan(plan: Mapping[str, Any]) -> str:
+    """Return a plan in lines for a person."""
+    return """
+data:   {dataset}, {images:,} images of {shape}, {classes} classes; {held_out_images:,} more held out
+model:  {model}, {parameters:,} parameters, {mflop:.1f} MFLOP per image forward, {training_mflop:.0f} in training
+steps:  {steps:,} of {batch_size} images, {epochs:.1f} epochs, {optimizer}
+device: {device}, processes: {processes}, mixed precision {mixed_precision}
+time:   about {minutes:.1f} minutes at {images_per_second:.0f} images/s, {gflop_per_second:.0f} GFLOP/s
+        (tried for {tried_seconds:g} s)
+output: {output_dir}, from step {done_steps:,}""".lstrip().format(**plan)
 
 
 def flops_per_image(model: nn.Module, conditions: Mapping[str, torch.Tensor] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Averages of any length, made after training from the snapshots of two: `text2digit ema --run runs/unet-mnist …`.
+"""Averages of any length, made after training from the snapshots of two.
 
 A run with `optim.ema=power` tracks two power-function averages and keeps snapshots of them. Any other average is, near
 enough, a combination of these snapshots, so its length can be chosen when the training is over.
@@ -6,8 +6,6 @@ enough, a combination of these snapshots, so its length can be chosen when the t
 Source: EDM2 (2312.02696), section 3.2 and appendix C.2.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,8 +14,8 @@ import torch
 from safetensors.torch import load_file, save
 
 from .checkpoint import step_of
-from .durable import DamagedError, check_folder, damage_of, remove_folder, whole_folder
-from .ema import EMA, gamma_of
+from .durable import check_folder, damage_of, remove_folder, whole_folder
+from .ema import gamma_of
 
 SNAPSHOTS = "averages"
 
@@ -102,29 +100,3 @@ def reconstruct(run_folder: Path, sigma_rel: float, step: int | None = None) -> 
         for name, value in load_file(path).items():
             total[name] = total.get(name, 0) + factor * value.double()
     return {name: value.float() for name, value in total.items()}
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Save a run's pipeline with an average of another length; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="text2digit ema", description=__doc__.split("\n")[0])
-    parser.add_argument("--run", type=Path, required=True, help="folder of a finished run with optim.ema=power")
-    parser.add_argument("--sigma-rel", "--sigma_rel", type=float, required=True, help="width, such as 0.08")
-    parser.add_argument("--step", type=int, help="where the average ends; the last snapshot if left out")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the new pipeline")
-    arguments = parser.parse_args(argv)
-    from ..pipelines import DigitPipeline
-
-    try:
-        if arguments.out.exists():
-            raise FileExistsError(f"--out: {arguments.out} exists; name a new folder.")
-        weights = reconstruct(arguments.run, arguments.sigma_rel, arguments.step)
-        pipeline = DigitPipeline.from_pretrained(arguments.run)
-        EMA(pipeline.denoiser, lambda _: 0.0).load(weights, 0)  # refuses those of another model
-        pipeline.denoiser.load_state_dict(weights)
-        with whole_folder(arguments.out) as place:
-            pipeline.save_pretrained(place)
-    except (ValueError, OSError, DamagedError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"saved: {arguments.out}, the average of width {arguments.sigma_rel:g}")
-    return 0

@@ -9,10 +9,10 @@ import torch
 
 from text2digit import cli
 from text2digit.data import load_dataset
-from text2digit.evaluation import evaluate as evaluate_module
+from text2digit.evaluation import SEED_STRIDE, measure
 from text2digit.evaluation.classifier import pipeline_identity, weights_sha256
-from text2digit.evaluation.evaluate import SEED_STRIDE, draw
 from text2digit.evaluation.judge import even_labels, evenly
+from text2digit.evaluation.measure import draw
 from text2digit.evaluation.report import FIGURES, summarise, sweep_table, table
 from text2digit.pipelines import ClassConditionedDigitPipeline
 from text2digit.pipelines.drawing import draw_images
@@ -87,7 +87,7 @@ def test_a_model(evaluate, small, classifier_folder, tmp_path, capsys):
 
 def test_samples_of_the_sample_verb_and_the_accuracy_score(evaluate, small, tmp_path, monkeypatch, capsys):
     """The two verbs fit together, and a classifier trained on noise knows nothing of digits."""
-    monkeypatch.setattr(evaluate_module, "EPOCHS", 25)
+    monkeypatch.setattr(measure, "EPOCHS", 25)
     small.save_pretrained(tmp_path / "model")
     file = str(tmp_path / "digits.npz")
     assert cli.main(["sample", "--model", str(tmp_path / "model"), "--steps", "2", "--num", "20", "-o", file]) == 0
@@ -123,7 +123,7 @@ def test_one_seed_is_one_image(small, monkeypatch):
     labels = even_labels(7, 10).tolist()
     choice = {"steps": 2, "guidance_scale": 1.5, "guidance_interval": (0, 1)}
     whole = draw(small, labels, 1, **choice)
-    monkeypatch.setattr(evaluate_module, "draw_images", partial(draw_images, batch_size=3))
+    monkeypatch.setattr(measure, "draw_images", partial(draw_images, batch_size=3))
     assert (draw(small, labels, 1, **choice).int() - whole.int()).abs().max() <= 1
     alone = small([4], num_inference_steps=2, guidance_scale=1.5, generator=SEED_STRIDE + 4, output_type="pt").images
     assert (whole[4].int() - (alone[0] * 255).round().int()).abs().max() <= 1
@@ -142,16 +142,16 @@ def test_one_seed_is_one_image(small, monkeypatch):
         (["--model", "nothing"], "no such folder and no such shipped weights"),
         (["--model", "M", "--seeds", "1", "1"], "--seeds: got [1, 1], expected different numbers"),
         (["--model", "M", "--sweep-scheduler", "unipc"], "without --sweep-steps"),
-        (["--model", "M", "--sweep-steps", "4", "0"], "--steps: got 0, expected 1 or more"),
+        (["--model", "M", "--sweep-steps", "4", "0"], "--sweep-steps: got 0, expected 1 or more"),
         (["--model", "M", "--sweep-steps", "2", "5000"], "5000"),
         (["--model", "M", "--guidance-scale", "nan"], "--guidance-scale: got nan, expected a finite number"),
-        (["--model", "M", "--scheduler", "ddmi"], "scheduler: got 'ddmi', expected one of ddim"),
+        (["--model", "M", "--scheduler", "ddmi"], "--scheduler: invalid choice: 'ddmi'"),
         (["--samples", "nothing.npz"], "--samples: no file nothing.npz"),
         (["--samples", "text.npz"], "--samples: text.npz is no .npz with images and labels"),
         (["--samples", "half.npz"], "--samples: half.npz is no .npz with images and labels"),
         (["--real", "--dataset", "mnits"], "data.dataset: got 'mnits'"),
         (["--real", "--classifier", "nowhere"], "nowhere: no config.json"),
-        (["--real", "--out", "text.npz"], "--out: text.npz is a file, expected a folder"),
+        (["--real", "--out", "text.npz"], "--out: got text.npz, which is a file, expected a folder"),
     ],
 )
 def test_mistakes_end_before_anything_is_written(evaluate, small, tmp_path, monkeypatch, capsys, flags, message):

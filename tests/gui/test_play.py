@@ -46,6 +46,7 @@ def test_the_page_opens_whatever_proxy_is_set(monkeypatch, capsys, environment):
     monkeypatch.setattr(gradio.Blocks, "block_thread", look)
     assert play.main([]) == 0
     ((url, status, shared),) = seen
-    assert url.startswith("http://127.0.0.1:") and status == 200 and not shared
-    assert f"text2digit is at {url}" in capsys.readouterr().out
+    name = "localhost" if "GRADIO_SERVER_NAME" in environment else "127.0.0.1"
+    assert url.startswith(f"http://{name}:") and status == 200 and not shared
+    assert f"text2digit is at {url}" in capsys.readouterr().err
     assert proxies() == before == environment.items() & before

@@ -7,7 +7,8 @@ import torch
 from text2digit import DDIMScheduler, UniPCMultistepScheduler
 from text2digit.pipelines.foreign import known_spacings
 from text2digit.pipelines.options import SamplingOptions
-from text2digit.pipelines.samplers import SCHEDULERS, make_sampler, make_scheduler
+from text2digit.pipelines.samplers import make_sampler, make_scheduler
+from text2digit.schedulers import SCHEDULERS
 from text2digit.schedulers.spacing import DIFFUSERS_SPACINGS, OUR_SPACINGS, TIMESTEP_SPACINGS
 
 from .helpers import draw

@@ -10,8 +10,8 @@ from text2digit import schedulers
 from text2digit.evaluation.oracle import level_at, one_gaussian
 from text2digit.evaluation.scheduler_table import accepted, markdown
 from text2digit.pipelines.foreign import ON_A_PATH
-from text2digit.pipelines.samplers import SCHEDULERS, make_scheduler
-from text2digit.schedulers import DDIMScheduler
+from text2digit.pipelines.samplers import make_scheduler
+from text2digit.schedulers import SCHEDULERS, DDIMScheduler
 
 from ..conftest import ROOT
 from .helpers import draw

@@ -50,7 +50,7 @@ def share(request, source, tmp_path, monkeypatch, capsys):
     if request.param == "space":
         pytest.importorskip("gradio", reason="needs the extra gui")
     told = {way: {"pipeline": "A"} for way in ("with_package", "without_package")}
-    monkeypatch.setattr("text2digit.push_to_hub.load_tree_back", lambda tree: told)  # has a test of its own
+    monkeypatch.setattr("text2digit.sharing.tree.load_tree_back", lambda tree: told)  # has a test of its own
 
     def call(model=source):
         out = tmp_path / "out"

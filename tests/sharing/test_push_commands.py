@@ -16,12 +16,11 @@ from .test_upload import same
 
 # Loading back takes seconds and has a test here; the commands that are run beside it leave it out.
 RUN = """
-import text2digit.push_to_hub
 from text2digit import cli
 from text2digit.evaluation.classifier import sha256
-from text2digit.sharing import upload
+from text2digit.sharing import tree, upload
 told = {"with_package": {"pipeline": "A"}, "without_package": {"pipeline": "B"}}
-text2digit.push_to_hub.load_tree_back = upload.load_tree_back = lambda tree: told
+tree.load_tree_back = upload.load_tree_back = lambda tree: told
 try:
     result = cli.main(arguments)
 except SystemExit as stop:

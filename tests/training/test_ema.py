@@ -120,8 +120,8 @@ def test_the_ema_command(tiny_config, tmp_path, capsys):
     assert all(torch.allclose(saved[name], value, atol=1e-5) for name, value in reconstruct(run, 0.05).items())
 
     for flags, message in (
-        (["--sigma-rel", "0.1", "--out", str(tmp_path / "out")], "exists; name a new folder"),
-        (["--sigma-rel", "0.5", "--out", str(tmp_path / "b")], "sigma_rel: got 0.5"),
+        (["--sigma-rel", "0.1", "--out", str(tmp_path / "out")], "expected a folder that is empty"),
+        (["--sigma-rel", "0.5", "--out", str(tmp_path / "b")], "--sigma-rel: got 0.5"),
         (
             ["--sigma-rel", "0.1", "--step", "2", "--out", str(tmp_path / "b")],
             "no snapshots; train with optim.ema=power",

@@ -44,7 +44,7 @@ def test_skipping_counts_and_goes_on(tiny_config, spoil, capsys, value):
     folder = train(run)
     state = json.loads((folder / "checkpoint-000012" / "state.json").read_text())
     assert (state["step"], state["skipped_steps"], state["ema_updates"]) == (12, 2, 10)
-    output = capsys.readouterr().out
+    output = capsys.readouterr().err
     assert "skipped step 6: the loss of 1 of 16 images" in output and "skipped step 8" in output
     for name in ("model", "ema", "optimizer"):
         assert all(v.isfinite().all() for v in load_file(folder / "checkpoint-000012" / f"{name}.safetensors").values())

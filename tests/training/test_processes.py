@@ -99,7 +99,7 @@ def run_fsdp(folder, *overrides):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
+    return result.stdout + result.stderr
 
 
 def test_a_model_in_parts_goes_on_the_same(alone, tmp_path):
@@ -147,7 +147,7 @@ def test_two_processes_draw_the_same(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.count("5 images by unet-mnist") == 1
+    assert result.stderr.count("5 images by unet-mnist") == 1
     assert cli.main(["sample", *flags, str(tmp_path / "one.npz")]) == 0
     one, two = (np.load(tmp_path / name)["images"].astype(int) for name in ("one.npz", "two.npz"))
     assert one.shape == (5, 28, 28) and abs(one - two).max() <= 1

@@ -136,7 +136,7 @@ def test_ctrl_c_saves_and_says_so(tiny_config, monkeypatch, capsys):
         run = prepare_run(tiny_config("cut"))
         with pytest.raises(InterruptedRun, match="SIGINT at step 6; everything is saved") as stop:
             train(run)
-    assert stop.value.signum == signal.SIGINT and "SIGINT: saving after this step" in capsys.readouterr().out
+    assert stop.value.signum == signal.SIGINT and "SIGINT: saving after this step" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is before
     assert (run.folder / "checkpoint-000006").is_dir()
     whole = train(prepare_run(tiny_config("whole")))
