@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif("unet-mnist" not in shipped_names(), reason="needs the weights that ship"),
 ]
 # A busy machine is slow, and not broken.
-PATIENCE_MS = 60_000
+PATIENCE_MS = 120_000
 VISITORS = 10
 
 
@@ -66,12 +66,23 @@ def visit(browser, address):
         page = watch(context.new_page())
         page.goto(address + path)
         page.get_by_role("heading", level=1).wait_for()
+        settle(page)
         return page
 
     yield open_page
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+def settle(page):
+    """Wait until the page has done what it has begun.
+
+    Gradio sets a field to its value a moment after it appears, and what is typed before that is lost. People are slower
+    (it takes 5 ms, and 5 ms of work on any machine); a test on a busy machine is not.
+    """
+    idle = "new Promise(done => requestIdleCallback(done, {timeout: 30000}))"
+    page.evaluate(f"{idle}.then(() => new Promise(requestAnimationFrame)).then(() => {idle})")
 
 
 def open_tab(page, name):
@@ -82,6 +93,7 @@ def open_tab(page, name):
         page.get_by_role("button", name="More tabs").first.click()
         tab = page.get_by_role("button", name=name, exact=True)
     tab.click()
+    settle(page)
 
 
 def button(page, name):
@@ -90,7 +102,10 @@ def button(page, name):
 
 def unfold(page, name):
     """Open a part of the page that is folded; the fold's arrow is a part of its name."""
-    page.locator("button.label-wrap", has_text=name).locator("visible=true").click()
+    fold = page.locator("button.label-wrap", has_text=name).locator("visible=true")
+    fold.click()
+    expect(fold).to_have_attribute("aria-expanded", "true")
+    settle(page)
 
 
 def type_into(page, label, text):
@@ -123,7 +138,9 @@ def test_draw_streams_and_gives_files(visit):
     page = visit()
     expect(pictures(page)).to_have_count(10)
     noise = pictures(page).first.get_attribute("src")
-    assert pictures(page).first.get_attribute("alt") == "Noise that becomes: 0"
+    expect(pictures(page).first).to_have_attribute("alt", "Noise that becomes: 0")
+    unfold(page, "Settings")
+    type_into(page, "Steps", "50")  # so many that a slow browser sees some of them
     page.evaluate(
         "window.seen = new Set(); new MutationObserver(() => document.querySelectorAll('.prose.t2d-status').forEach("
         "e => window.seen.add(e.innerText.trim()))).observe(document.body, {subtree: true, childList: true})"
@@ -131,8 +148,8 @@ def test_draw_streams_and_gives_files(visit):
     button(page, "Draw").click()
     expect(status(page)).to_contain_text(re.compile(r"10 images in \d+\.\d\d s: \d+ steps, \d+ forward passes"))
     assert any(re.fullmatch(r"Step \d+ of \d+", text) for text in page.evaluate("[...window.seen]"))
-    assert pictures(page).first.get_attribute("src") != noise
-    assert pictures(page).nth(7).get_attribute("alt") == "Drawn by the model: 7"
+    expect(pictures(page).first).not_to_have_attribute("src", noise)
+    expect(pictures(page).nth(7)).to_have_attribute("alt", "Drawn by the model: 7")
     unfold(page, "Take it with you")
     assert Image.open(BytesIO(downloaded(page, "Picture (PNG)"))).size == (2 * 291, 2 * 30)
     assert Image.open(BytesIO(downloaded(page, "Animation (GIF)"))).n_frames > 1
@@ -147,11 +164,14 @@ def test_prompts_take_the_place_of_classes(visit):
     page.get_by_label("Model").locator("visible=true").first.click()
     page.get_by_role("option", name="text-mnist").click()
     prompts = page.get_by_label("Prompts").locator("visible=true")
+    prompts.wait_for()
+    settle(page)
     prompts.fill("a thick, slanted seven\n칠\n2026\na glorp 2")
     expect(page.get_by_role("checkbox", name="7").locator("visible=true")).to_have_count(0)
     button(page, "Draw").click()
     expect(status(page)).to_contain_text("4 images in")
     expect(status(page)).to_contain_text("glorp")
+    expect(pictures(page)).to_have_count(4)
     shapes = pictures(page).evaluate_all("images => images.map(i => i.naturalWidth / i.naturalHeight)")
     assert [shape > 2 for shape in shapes] == [False, False, True, False]
 
@@ -185,12 +205,13 @@ def test_look_inside_by_keyboard(visit):
     page.keyboard.press("Enter")
     expect(status(page)).to_contain_text("log-SNR")
     expect(page.locator(".t2d-plots svg").locator("visible=true")).to_have_count(3)
+    settle(page)
     last = pictures(page).first.get_attribute("src")
     page.get_by_role("slider").locator("visible=true").first.focus()
     page.keyboard.press("Home")
     expect(status(page)).to_contain_text("Step 1 of")
-    assert pictures(page).first.get_attribute("src") != last
-    assert "x_t" in pictures(page).first.get_attribute("alt")
+    expect(pictures(page).first).not_to_have_attribute("src", last)
+    expect(pictures(page).first).to_have_attribute("alt", re.compile("x_t"))
 
 
 def test_a_number_beyond_the_slider_is_the_nearest(visit):
@@ -199,6 +220,7 @@ def test_a_number_beyond_the_slider_is_the_nearest(visit):
     open_tab(page, "Look inside")
     button(page, "Draw").click()
     expect(status(page)).to_contain_text("Step 10 of 10")
+    settle(page)
     field = page.get_by_label("number input for Step").locator("visible=true")
     for typed, kept in (("0", "1"), ("99", "10"), ("-3", "1"), ("", "1"), ("4", "4")):
         field.fill(typed)
@@ -333,6 +355,7 @@ def test_training_follows_a_run(visit, tmp_path):
     expect(status(page)).to_contain_text("run: step 20")
     expect(pictures(page).first).to_have_attribute("alt", "Samples after step 20")
     page.get_by_label("Follow while it trains").uncheck()
+    settle(page)
     page.get_by_role("slider").locator("visible=true").first.focus()
     page.keyboard.press("Home")
     expect(pictures(page).first).to_have_attribute("alt", "Samples after step 10")

@@ -15,6 +15,7 @@ from .test_browser import (  # noqa: F401  # noqa: F401
     open_tab,
     pictures,
     pytestmark,
+    settle,
     status,
     unfold,
     visit,
@@ -57,11 +58,6 @@ CONTRAST = """
 """
 
 
-def settle(page):
-    """Wait until what changes colour by a transition has done so."""
-    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-
 def complaints_of_axe(page):
     """Rules that the page breaks, each with the first element that breaks it."""
     page.evaluate(f"window.axe || (() => {{ {AXE} }})()")
@@ -89,7 +85,7 @@ def test_axe_finds_nothing(visit, language):
                 page.evaluate(f"document.body.classList.toggle('dark', {str(dark).lower()})")
                 settle(page)
                 assert complaints_of_axe(page) == [], (name, width, dark)
-    page.get_by_role("tab").first.click()
+    open_tab(page, TABS[language][0])
     page.get_by_role("spinbutton").locator("visible=true").first.fill("0")
     page.locator("button.primary").locator("visible=true").click()
     expect(page.get_by_role("alert").locator("visible=true")).to_be_visible()
@@ -181,6 +177,7 @@ def test_settings_and_results_line_up(visit):
     page.get_by_role("radio", name="4").locator("visible=true").last.check()
     button(page, "Draw side by side").click()
     expect(status(page)).to_contain_text("4 ways")
+    expect(page.locator("figure").locator("visible=true")).to_have_count(4)
     columns = [box(column) for column in page.locator(".t2d-column").locator("visible=true").all()]
     results = [box(figure) for figure in page.locator("figure").locator("visible=true").all()]
     assert len(columns) == len(results) == 4

@@ -21,6 +21,7 @@ from .test_browser import (  # noqa: F401  # noqa: F401
     open_tab,
     pictures,
     pytestmark,
+    settle,
     status,
     type_into,
     unfold,
@@ -50,6 +51,8 @@ def test_guidance_is_on_where_the_page_says_so(visit):
     button(page, "Draw").click()
     expect(status(page)).to_contain_text("Guidance is off at this step: its interval, 10 to 60 %, covers steps 2 to 6")
     slider = page.get_by_label("range slider for Step").locator("visible=true")
+    expect(slider).to_have_css("background-image", re.compile("gradient"))
+    settle(page)
     band = slider.evaluate("e => getComputedStyle(e).backgroundImage")
     assert [float(share) for share in re.findall(r"\* ([\d.]+)\)|([\d.]+)%", band) for share in share if share][:2]
     slider.focus()
@@ -60,9 +63,7 @@ def test_guidance_is_on_where_the_page_says_so(visit):
     expect(pictures(page).last).to_have_attribute("alt", re.compile("Guidance: with the request"))
     unfold(page, "Settings")
     for name, typed in (("starts", "0"), ("ends", "100")):
-        field = page.get_by_label(f"number input for Guidance {name} at (%)").locator("visible=true")
-        field.fill(typed)
-        field.press("Tab")
+        type_into(page, f"number input for Guidance {name} at (%)", typed)
     button(page, "Draw").click()
     expect(status(page)).to_contain_text("0 to 100 %, covers steps 1 to 10")
     type_into(page, "Guidance scale", "1")
@@ -76,6 +77,7 @@ def test_the_first_redrawing_is_another_digit(visit):
     page = visit()
     open_tab(page, "Edit")
     chosen = page.get_by_role("radio", checked=True).locator("visible=true")
+    expect(chosen).to_have_count(2)
     assert [one.evaluate("e => e.closest('label').innerText.trim()") for one in chosen.all()] == ["3", "8"]
     assert (
         box(page.get_by_role("group", name="Start from").locator("visible=true"))[1]
@@ -108,9 +110,7 @@ def test_the_first_redrawing_is_another_digit(visit):
     button(page, "Undo").click()
     assert sheet.evaluate(ink) == before
     for typed in ("0.05", "0"):
-        field = page.get_by_label("number input for Noise added").locator("visible=true")
-        field.fill(typed)
-        field.press("Tab")
+        type_into(page, "number input for Noise added", typed)
         button(page, "Redraw").click()
         expect(status(page)).to_contain_text(f"stays as it is: {typed} of 10 steps is less than one step")
 
@@ -206,6 +206,7 @@ def test_any_number_of_classes(browser, tmp_path, names):
     try:
         page.goto(app.local_url)
         page.get_by_role("tab").first.wait_for()
+        settle(page)
         assert not re.search("digit", page.locator("main").inner_text().replace("text2digit", ""))
         expect(page.get_by_text("Classes", exact=True)).to_be_visible()
         button(page, "Draw").click()
@@ -220,7 +221,7 @@ def test_any_number_of_classes(browser, tmp_path, names):
             page.get_by_role("option", name="thing 777").click()
             button(page, "Draw").click()
             expect(status(page)).to_contain_text("11 images in")
-            assert pictures(page).last.get_attribute("alt") == "Drawn by the model: thing 777"
+            expect(pictures(page).last).to_have_attribute("alt", "Drawn by the model: thing 777")
         for tab, name in (("Look inside", "Draw"), ("Edit", "Redraw")):
             open_tab(page, tab)
             button(page, name).click()
