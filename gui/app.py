@@ -2,7 +2,9 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from starlette.middleware import Middleware
 from .compare import compare_tab
 from .draw import draw_tab
 from .edit import edit_tab
-from .gate import Gate
+from .gate import Aside, Gate
 from .inside import inside_tab
 from .line import MOST_PLACES
 from .parts import Desk, Shelf
@@ -24,6 +26,22 @@ ASSETS = Path(__file__).parent / "assets"
 # Fonts of the system alone: a web font would be fetched from elsewhere.
 FONTS = ["system-ui", "Pretendard", "Apple SD Gothic Neo", "Malgun Gothic", "Noto Sans KR", "NanumGothic", "sans-serif"]
 MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "D2Coding", "monospace"]
+# Colours of the theme, in light and in dark: its own greys are too faint to read (contrast below 4.5 to 1), so are its
+# boxes and fields (3 to 1) and the white on its blue, and its titles shout.
+COLOURS = {
+    "body_background_fill": ("*neutral_50", "*neutral_950"),
+    "body_text_color_subdued": ("*neutral_600", "*neutral_300"),
+    "block_info_text_color": ("*neutral_600", "*neutral_300"),
+    "block_title_text_color": ("*body_text_color", "*body_text_color"),
+    "button_primary_background_fill": ("*primary_600", "*primary_600"),
+    "button_primary_background_fill_hover": ("*primary_700", "*primary_700"),
+    "checkbox_border_color": ("*neutral_500", "*neutral_200"),
+    "checkbox_border_color_hover": ("*neutral_500", "*neutral_200"),
+    "checkbox_label_background_fill_selected": ("*primary_700", "*primary_700"),
+    "block_label_background_fill": ("transparent", "transparent"),
+    "input_border_color": ("*neutral_500", "*neutral_400"),
+    "block_label_text_color": ("*primary_700", None),
+}
 # Visitors whose fields and traces are remembered, 2 MB each at most 10; the longest away is forgotten first.
 MOST_SESSIONS = 100
 # Each drawing in the line takes a thread, and what is answered at once needs some too.
@@ -62,43 +80,21 @@ def launch_options(hosts: Sequence[str] = (), language: str | None = None) -> di
     hosts = [*hosts, *filter(None, os.environ.get("SPACE_HOST", "").split(","))]
     pages = json.dumps({"all": list(LANGUAGES), "first": language or "en", "fixed": language is not None})
     style, script = ((ASSETS / name).read_text(encoding="utf-8") for name in ("frame.css", "page.js"))
-    theme = gr.themes.Soft(
-        primary_hue="blue", secondary_hue="blue", neutral_hue="slate", font=FONTS, font_mono=MONO_FONTS
-    ).set(
-        body_background_fill="*neutral_50",
-        body_background_fill_dark="*neutral_950",
-        block_shadow="none",
-        # The theme's own greys are too faint to read (contrast below 4.5 to 1), and its titles shout.
-        body_text_color_subdued="*neutral_600",
-        body_text_color_subdued_dark="*neutral_300",
-        block_info_text_color="*neutral_600",
-        block_info_text_color_dark="*neutral_300",
-        block_title_text_color="*body_text_color",
-        block_title_text_color_dark="*body_text_color",
-        block_title_text_weight="600",
-        button_primary_background_fill="*primary_600",
-        button_primary_background_fill_dark="*primary_600",
-        button_primary_background_fill_hover="*primary_700",
-        button_primary_background_fill_hover_dark="*primary_700",
+    told = "".join(f'<p lang="{language}">{Words(language)("no_script")}</p>' for language in LANGUAGES)
+    head = f"<style>{style}</style><script>{{ const pages = {pages};\n{script} }}</script>"
+    fonts: dict[str, Any] = {"font": FONTS, "font_mono": MONO_FONTS}
+    theme = gr.themes.Soft(primary_hue="blue", secondary_hue="blue", neutral_hue="slate", **fonts).set(
         button_secondary_background_fill_hover_dark="*neutral_600",
-        # So are the theme's boxes and fields, below 3 to 1, and white on its blue.
-        checkbox_border_color="*neutral_500",
-        checkbox_border_color_dark="*neutral_200",
-        checkbox_border_color_hover="*neutral_500",
-        checkbox_border_color_hover_dark="*neutral_200",
-        checkbox_label_background_fill_selected="*primary_700",
-        checkbox_label_background_fill_selected_dark="*primary_700",
+        block_title_text_weight="600",
         input_border_width="1px",
-        input_border_color="*neutral_500",
-        input_border_color_dark="*neutral_400",
-        block_label_text_color="*primary_700",
-        block_label_background_fill="transparent",
-        block_label_background_fill_dark="transparent",
+        block_shadow="none",
+        **{name: light for name, (light, _) in COLOURS.items()},
+        **{f"{name}_dark": dark for name, (_, dark) in COLOURS.items() if dark},
     )
     return {
         "theme": theme,
         "css_paths": [ASSETS / "style.css"],
-        "head": f"<style>{style}</style><script>{{ const pages = {pages};\n{script} }}</script>",
+        "head": head,
         "footer_links": [],  # Gradio's settings: its own languages, a recorder, and advice on `launch`
         "share": False,
         "ssr_mode": False,
@@ -109,8 +105,18 @@ def launch_options(hosts: Sequence[str] = (), language: str | None = None) -> di
         "max_file_size": 0,
         "state_session_capacity": MOST_SESSIONS,
         "max_threads": THREADS,
-        "app_kwargs": {"middleware": [Middleware(Gate, hosts=hosts)]},
+        "app_kwargs": {
+            "lifespan": partial(_gated, hosts=hosts),
+            "middleware": [Middleware(Aside, html=f"<noscript>{told}</noscript>")],
+        },
     }
+
+
+@asynccontextmanager
+async def _gated(app: Any, hosts: Sequence[str]) -> AsyncIterator[None]:
+    """Put the gate before all middleware: Gradio adds its own, which answers CORS, before any that `launch` takes."""
+    app.middleware_stack = Gate(app.middleware_stack, hosts)
+    yield
 
 
 def _page(studio: Studio, shelf: Shelf, words: Words, any_folder: bool, first_page: str) -> None:

@@ -4,7 +4,7 @@ import ipaddress
 import re
 from collections.abc import Iterator, Sequence
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -78,6 +78,39 @@ class Gate:
             return ipaddress.ip_address(name).is_loopback or bool(self._hosts)
         except ValueError:
             return name == "localhost" or name in self._hosts
+
+
+class Aside:
+    """ASGI middleware that puts a sentence at the end of each page, for browsers without JavaScript.
+
+    Gradio's own `head` comes by JavaScript, too.
+
+    Args:
+        app: the server, which sends a page in one message.
+        html: what is put there.
+    """
+
+    def __init__(self, app: ASGIApp, html: str):
+        self._app, self._html = app, html.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as the app does, and add to its pages."""
+        page: Message | None = None
+
+        async def tell(message: Message) -> None:
+            nonlocal page
+            if message["type"] == "http.response.start":
+                if Headers(raw=message["headers"]).get("content-type", "").startswith("text/html"):
+                    page = message  # its length is not known yet
+                    return
+            elif page is not None:
+                body = message.get("body", b"").replace(b"</body>", self._html + b"</body>")
+                MutableHeaders(scope=page)["content-length"] = str(len(body))
+                await send(page)
+                message, page = {**message, "body": body}, None
+            await send(message)
+
+        await self._app(scope, receive, tell)
 
 
 def _short(values: Sequence[str]) -> str:

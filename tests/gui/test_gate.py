@@ -105,3 +105,13 @@ def test_large_bodies_are_refused_before_they_are_parsed(app):
     chunked = head("POST", "/gradio_api/queue/join", Host=host, Transfer_Encoding="chunked")
     chunk = b"100000\r\n" + b"7" * 0x100000 + b"\r\n"
     assert raw(app.local_url, chunked + 3 * chunk + b"0\r\n\r\n")[0] == 413
+
+
+def test_the_gate_comes_before_all_else(app):
+    """Would catch a preflight that is answered before anyone asks which host, site or path it is for."""
+    host = app.local_url.removeprefix("http://").rstrip("/")
+    asked = {"Access_Control_Request_Method": "POST"}
+    for origin in (f"http://{host}", "http://localhost:1", "http://evil.example"):
+        for path in ("/", "/gradio_api/queue/join", "/gradio_api/upload"):
+            assert raw(app.local_url, head("OPTIONS", path, Host=host, Origin=origin, **asked))[0] in (403, 404), origin
+            assert raw(app.local_url, head("OPTIONS", path, Host="evil.example", Origin=origin, **asked))[0] == 403
