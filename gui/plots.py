@@ -35,7 +35,7 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def schedule_plots(path: NoisePath, timesteps: Sequence[float], here: float | None, words: Words) -> str:
+def schedule_plots(path: NoisePath, timesteps: Sequence[float], here: float, words: Words) -> str:
     """alpha and sigma over t, and the log-SNR, with the sampler's steps and the one that is looked at.
 
     Args:
@@ -46,22 +46,23 @@ def schedule_plots(path: NoisePath, timesteps: Sequence[float], here: float | No
     """
     first = max(path.clean_timestep, 0)
     places = torch.linspace(first, path.num_train_timesteps - (1 if path.clean_timestep < 0 else 0), 200).double()
-    alpha, sigma = path.levels(places)
-    snr = log_snr(alpha, sigma)
-    finite = snr.isfinite()
-    figure, axes = _new()
-    axes.plot(places, alpha, color=BLUE, label="α(t)")
-    axes.plot(places, sigma, color=ORANGE, label="σ(t)")
-    _marks(axes, timesteps, here, path, lambda a, s: ((a, BLUE), (s, ORANGE)))
-    axes.set(xlabel="axis_timestep", ylim=(-0.05, 1.08))
-    _legend(axes)
-    levels = _svg(figure, words, "levels_plot")
-    figure, axes = _new()
-    axes.plot(places[finite], snr[finite], color=GREEN, label="log-SNR(t)")
-    _marks(axes, timesteps, here, path, lambda a, s: ((log_snr(a, s), GREEN),))
-    axes.set(xlabel="axis_timestep")
-    _legend(axes)
-    return levels + _svg(figure, words, "snr_plot")
+    point = torch.tensor([here], dtype=torch.float64)
+
+    def plot(title: str, curves: dict[str, tuple[Any, str]], limits: tuple[float, float] | None = None) -> str:
+        figure, axes = _new()
+        for label, (value, colour) in curves.items():
+            values, at = value(*path.levels(places)), value(*path.levels(point))
+            axes.plot(places[values.isfinite()], values[values.isfinite()], color=colour, label=label)
+            axes.plot(point[at.isfinite()], at[at.isfinite()], "o", color=colour, markersize=7)
+        along_the_bottom = axes.get_xaxis_transform()
+        axes.plot(timesteps, [0.02] * len(timesteps), "|", color=INK, markersize=6, transform=along_the_bottom)
+        axes.axvline(here, color=INK, linewidth=0.8, linestyle=":")
+        axes.set(xlabel="axis_timestep", ylim=limits)
+        _legend(axes)
+        return _svg(figure, words, title)
+
+    levels = {"α(t)": (lambda alpha, _: alpha, BLUE), "σ(t)": (lambda _, sigma: sigma, ORANGE)}
+    return plot("levels_plot", levels, (-0.05, 1.08)) + plot("snr_plot", {"log-SNR(t)": (log_snr, GREEN)})
 
 
 def confidence_plot(probabilities: torch.Tensor, asked: int | None, here: int, words: Words) -> str:
@@ -104,17 +105,17 @@ def loss_plot(lines: Sequence[dict[str, Any]], words: Words) -> str:
 
 
 def loss_by_time_plot(lines: Sequence[dict[str, Any]], words: Words) -> str:
-    """Loss in each tenth of the way from clean to noise: early lines pale, the last one in front."""
+    """Loss in each tenth of the way from clean to noise: early lines thin and grey, the last one bold and blue."""
     known = [line["loss_by_time"] for line in lines if any(v is not None for v in line.get("loss_by_time") or ())]
     if not known:
         return ""
     figure, axes = _new()
     chosen = [known[round(i)] for i in np.linspace(0, len(known) - 1, min(5, len(known)))]
     tenths = (np.arange(len(chosen[0])) + 0.5) / len(chosen[0])
-    for i, values in enumerate(chosen):
+    for age, values in enumerate(reversed(chosen)):
         heights = np.array([np.nan if v is None else v for v in values], dtype=float)
-        last = i + 1 == len(chosen)
-        axes.plot(tenths, heights, color=BLUE, alpha=1 if last else 0.2 + 0.12 * i, marker="." if last else None)
+        front = {"color": BLUE, "linewidth": 2.4, "marker": ".", "zorder": 3}  # no line is paler than GREY is
+        axes.plot(tenths, heights, **({"color": GREY, "linewidth": 1.6 - 0.2 * age} if age else front))
     axes.set(xlabel="axis_noise_level", ylabel="axis_loss", xlim=(0, 1), yscale="log")
     return _svg(figure, words, "loss_by_time_plot")
 
@@ -133,18 +134,6 @@ def _legend(axes: Any) -> None:
     legend = axes.legend(frameon=False, fontsize=10, handlelength=1.2)
     for text in legend.get_texts():
         text.set_color(INK)
-
-
-def _marks(axes: Any, timesteps: Sequence[float], here: float | None, path: NoisePath, values: Any) -> None:
-    """Ticks at the sampler's steps along the bottom, and points where the current one is."""
-    axes.plot(timesteps, [0.02] * len(timesteps), "|", color=INK, markersize=6, transform=axes.get_xaxis_transform())
-    if here is None:
-        return
-    alpha, sigma = path.levels(torch.tensor([here], dtype=torch.float64))
-    axes.axvline(here, color=INK, linewidth=0.8, linestyle=":")
-    for value, colour in values(alpha, sigma):
-        if value.isfinite():
-            axes.plot([here], [float(value)], "o", color=colour, markersize=7)
 
 
 def _svg(figure: Figure, words: Words, title: str) -> str:

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 # ruff: noqa: F811 (fixtures are imported by name)
+from text2digit.gui.plots import loss_by_time_plot
+from text2digit.gui.words import Words
+
 from .test_browser import (  # noqa: F401  # noqa: F401
     PATIENCE_MS,
     address,
@@ -209,3 +212,24 @@ def test_a_phone_reaches_everything(visit):
         " return range.getBoundingClientRect().right; }"
     )
     assert title <= box(row.get_by_role("button"))[0]
+
+
+def test_every_line_of_a_chart_is_seen():
+    """Would catch a line that is drawn so pale that it is invisible on the page's ground, in light or in dark."""
+    lines = [{"step": i, "loss": 1 / i, "loss_by_time": [i / (10 + k) for k in range(10)]} for i in range(1, 9)]
+    svg = loss_by_time_plot(lines, Words("en"))
+    curves = re.findall(r'<path d="[^"]*" clip-path="[^"]*" style="([^"]*)"', svg)
+    curves = [style for style in curves if "#b0b0b0" not in style]  # the grid, which nobody needs
+    assert len(curves) == 5
+
+    def light(colour):
+        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in colour]
+        return sum(share * v for share, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    for style in curves:
+        colour = [int(style.split("#")[1][i : i + 2], 16) / 255 for i in (0, 2, 4)]
+        opacity = float((re.findall(r"stroke-opacity: ([\d.]+)", style) or [1])[0])
+        for ground in ((1, 1, 1), (2 / 255, 6 / 255, 23 / 255)):
+            seen = light([opacity * a + (1 - opacity) * b for a, b in zip(colour, ground, strict=True)])
+            levels = sorted([seen, light(ground)])
+            assert (levels[1] + 0.05) / (levels[0] + 0.05) >= 3, (style, ground)
