@@ -4,15 +4,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
-import torch
 
 from ..pipelines.images import image_grid
 from ..pipelines.options import make_generators
 from .fields import Asked, Controls, read_count, read_seed, read_settings
-from .parts import Desk, Result, guided_sentence, run_buttons, wire
+from .parts import AT_ONCE, Desk, Result, guided_sentence, run_buttons, wire
 from .pictures import Film, stack_rows, tiles
 from .snippets import draw_snippet
-from .studio import MOST_IMAGES, Forwards, Settings, Step, Waiting
+from .studio import MOST_IMAGES, Settings
 
 # Pictures in a row of the page, where there is room.
 WIDE = 5
@@ -43,7 +42,7 @@ def draw_tab(desk: Desk) -> None:
     wire(buttons, draw, [desk.model, *asked.inputs, repeats, *controls.inputs], result)
 
     def show_noise(status: str, model: str, classes: Any, prompt: str, count: Any, seed: str) -> Any:
-        if words("pure_noise") not in status:  # what was drawn stays until the model is another
+        if words("pure_noise") not in str(status):  # what was drawn stays until the model is another
             return gr.skip()
         try:
             return preview(desk, asked.read(model, classes, prompt), model, read_count(count), read_seed(seed))
@@ -51,28 +50,25 @@ def draw_tab(desk: Desk) -> None:
             return gr.skip()
 
     fields = [*asked.inputs, repeats, controls.seed]
-    quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    desk.model.change(
-        lambda: {**result.told(words("pure_noise")), **result.no_files()}, None, [result.status, result.take], **quiet
-    ).then(show_noise, [result.status, desk.model, *fields], result.picture, **quiet)
-    gr.on(
-        [field.change for field in fields], show_noise, [result.status, desk.model, *fields], result.picture,
-        trigger_mode="always_last", **quiet,
-    )  # fmt: skip
+    seen = [result.status, desk.model, *fields]
+    desk.listen(
+        desk.model.change,
+        lambda: {**result.told(words("pure_noise")), **result.no_files()},
+        None,
+        [result.status, result.take],
+    ).then(show_noise, seen, result.picture, **AT_ONCE)
+    changes = [field.change for field in fields]
+    desk.listen(changes, show_noise, seen, result.picture, trigger_mode="always_last")
 
 
 def _examples(desk: Desk, asked: Asked) -> None:
     """Prompts to try, which bring the model that draws them."""
-    with gr.Column(visible=not desk.studio.takes_prompts(desk.studio.model), elem_classes="t2d-examples") as group:
+    with gr.Column(elem_classes="t2d-examples"):
         gr.Markdown(desk.words("in_words"))
         with gr.Row():
             for key in ("example_1", "example_2", "example_3"):
                 example = gr.Button(desk.words(key), size="sm", min_width=100)
-                example.click(
-                    lambda text: (WORDS_MODEL, text), example, [desk.model, asked.prompt], queue=False,
-                    api_visibility="private",
-                )  # fmt: skip
-    desk.when_model_changes(lambda model: gr.update(visible=not desk.studio.takes_prompts(model)), [group])
+                desk.listen(example.click, lambda text: (WORDS_MODEL, text), example, [desk.model, asked.prompt])
 
 
 def preview(desk: Desk, asked: list[int] | list[str], model: str | None = None, repeats: int = 1, seed: int = 0) -> str:
@@ -97,42 +93,26 @@ def draw_grid(
     desk: Desk, result: Result, settings: Settings, inputs: list[int] | list[str], repeats: int
 ) -> Iterator[dict]:
     """Draw, and tell of every step."""
-    words, pipeline = desk.words, desk.studio.prepare(settings)
-    seconds = desk.studio.seconds(settings, inputs, repeats)
-    shown = _captions(desk, settings.model, inputs, repeats)
-    columns = repeats if repeats > 1 else min(len(shown), 10)
-    wide = _wide(repeats)
-    film = Film()
+    words, film = desk.words, Film()
+    names, wide = _captions(desk, settings.model, inputs, repeats), _wide(repeats)
+    columns = repeats if repeats > 1 else min(len(names), 10)
 
-    def call(tell: Any) -> Any:
-        def keep(pipe: Any, i: int, t: torch.Tensor, tensors: dict) -> dict:
-            film.add(pipe.decode_latents(tensors["latents"], "pt"), i, pipe.num_timesteps)
-            return tell(pipe, i, t, tensors)
+    def shown() -> str:
+        # The pieces of numbers are shown one by one until they are composed.
+        captions = names if len(film.last) == len(names) else [""] * len(film.last)
+        return tiles(list(film.last), captions, words("an_image"), wide)
 
-        with Forwards(pipeline.denoiser) as forwards:
-            output = pipeline(inputs, num_images_per_prompt=repeats, **settings.arguments(keep))
-        return [image.float().cpu() for image in output.images], forwards.passes
-
-    for news in desk.studio.stream(call, seconds):
-        if isinstance(news, Waiting):
-            yield result.waiting(news)
-            continue
-        if isinstance(news, Step):
-            # The pieces of numbers are shown one by one until they are composed.
-            captions = shown if len(film.last) == len(shown) else [""] * len(film.last)
-            yield result.step(tiles(list(film.last), captions, words("an_image"), wide), news.index, news.total)
-            continue
-        images, passes = news.result
-        pieces = len(film.last)
-        facts = {"count": len(images), "seconds": news.seconds, "steps": settings.steps}
-        sentence = words("drawn", forwards=sum(passes) // pieces, **facts)
-        guided = guided_sentence(words, [n > pieces for n in passes])
-        kind = "rows" if any(image.shape[2] > image.shape[1] for image in images) else ""
-        grids = [image_grid(frame, min(columns, len(frame))) for frame in film.frames()]
-        yield {
-            result.picture: tiles(images, shown, words("an_image"), wide, kind),
-            **result.told(f"{settings.model}: {sentence} {guided}", desk.notes(inputs)),
-            **result.files(
-                image_grid(stack_rows(images), columns), grids, draw_snippet(settings, inputs, repeats, columns)
-            ),
-        }
+    done = yield from result.follow(desk.studio.draw(settings, inputs, film.watch, repeats), shown)
+    pieces = len(film.last)
+    facts = {"count": len(done.images), "seconds": done.seconds, "steps": settings.steps}
+    sentence = words("drawn", forwards=sum(done.passes) // pieces, **facts)
+    guided = guided_sentence(words, [n > pieces for n in done.passes])
+    kind = "rows" if any(image.shape[2] > image.shape[1] for image in done.images) else ""
+    grids = [image_grid(frame, min(columns, len(frame))) for frame in film.frames()]
+    yield {
+        result.picture: tiles(done.images, names, words("an_image"), wide, kind),
+        **result.told(f"{settings.model}: {sentence} {guided}", desk.notes(inputs)),
+        **result.files(
+            image_grid(stack_rows(done.images), columns), grids, draw_snippet(settings, inputs, repeats, columns)
+        ),
+    }

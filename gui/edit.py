@@ -13,12 +13,11 @@ from ..pipelines import DigitImg2ImgPipeline, DigitInpaintPipeline, interpolate
 from ..pipelines.images import image_grid
 from .fields import LARGEST_SEED, Asked, Controls, read_number, read_seed, read_settings
 from .parts import Desk, Result, guided_sentence, run_buttons, wire
-from .pictures import thin, tiles
+from .pictures import Film, tiles
 from .sketch import as_image, centred, make_pad, pad_value, read_pad
 from .snippets import between_snippet, redraw_snippet
-from .studio import Done, Forwards, Settings, Step, Waiting
-from .trace import Recorder
-from .words import Complaint, Words
+from .studio import Settings
+from .words import Complaint
 
 # Images on the way from one to another.
 MOST_BETWEEN = 20
@@ -52,10 +51,8 @@ def _redraw_tab(desk: Desk, over: bool) -> None:
             first = draw_one(desk, studio.model, origin.first(studio.model), START_SEED)
             pad = make_pad(words, side, over, pad_value(first, over, painted=over))
             asked = Asked(desk, one=True, chosen=2 if over else 8, label="becomes")
-            strength = gr.Slider(
-                0, 1, value=1.0 if over else STRENGTH, step=0.05, label=words("strength"),
-                info=words("strength_of_part_info" if over else "strength_info"),
-            )  # fmt: skip
+            amount, about = (1.0, "strength_of_part_info") if over else (STRENGTH, "strength_info")
+            strength = gr.Slider(0, 1, amount, step=0.05, label=words("strength"), info=words(about))
             controls = Controls(desk)
             buttons = run_buttons(words, "inpaint_button" if over else "redraw_button")
         with gr.Column(scale=3, min_width=300):
@@ -76,7 +73,7 @@ def _redraw_tab(desk: Desk, over: bool) -> None:
         if ink is None:
             raise Complaint("empty_mask" if over else "empty_sketch")
         start = as_image(paper if paper is not None else centred(ink))
-        mask = as_image(torch.where(ink > 0, 255, 0).to(torch.uint8)) if over else None
+        mask = as_image(255 * (ink > 0).byte()) if over else None
         yield from redraw(desk, result, settings, chosen, start, share, mask)
 
     wire([take], give, [desk.model, *origin.inputs], result, [pad])
@@ -86,11 +83,8 @@ def _redraw_tab(desk: Desk, over: bool) -> None:
 def draw_one(desk: Desk, model: str, asked: list[int] | list[str], seed: int) -> torch.Tensor:
     """(C, H, W) in [0, 1]: an image to start from, by the model's own settings."""
     own = desk.studio.settings(model)
-    settings = replace(own, seed=seed, steps=min(own.steps, MOST_STEPS_OF_START))
-    pipeline, seconds = desk.studio.prepare(settings), desk.studio.seconds(settings, asked[:1])
-    stream = desk.studio.stream(lambda tell: pipeline(asked[:1], **settings.arguments(tell)).images, seconds)
-    (images,) = [news.result for news in stream if isinstance(news, Done)]
-    return images[0].float().cpu()
+    *_, done = desk.studio.draw(replace(own, seed=seed, steps=min(own.steps, MOST_STEPS_OF_START)), asked[:1])
+    return done.images[0]  # type: ignore[union-attr]
 
 
 def redraw(
@@ -103,56 +97,38 @@ def redraw(
     mask: Image.Image | None,
 ) -> Iterator[dict]:
     """Draw a picture again, or the painted part of it, and tell of every step."""
-    words, studio = desk.words, desk.studio
-    seconds = studio.seconds(settings, asked[:1])
+    words, studio, film = desk.words, desk.studio, Film()
     pipeline = studio.prepare(settings, DigitImg2ImgPipeline if mask is None else DigitInpaintPipeline)
-    recorder = Recorder(pipeline, studio.path(settings.model))
-    argument = "prompt" if studio.takes_prompts(settings.model) else "class_labels"
-    given = {} if mask is None else {"mask_image": mask}
-    frames: list[torch.Tensor] = []
-
-    def call(tell: Any) -> Any:
-        def keep(pipe: Any, i: int, t: torch.Tensor, tensors: dict) -> dict:
-            recorder.keep(tensors["model_output"])
-            frames.append(pipe.decode_latents(tensors["latents"], "pt").float().cpu())
-            return tell(pipe, i, t, tensors)
-
-        with recorder, Forwards(pipeline.denoiser) as forwards:
-            (image,) = pipeline(
-                **{argument: asked[0]}, image=start, strength=strength, **settings.arguments(keep), **given
-            ).images
-        return image.float().cpu(), forwards.passes
-
+    given: dict[str, Any] = {"image": start, "strength": strength, **({} if mask is None else {"mask_image": mask})}
     original = pipeline.decode_latents(pipeline.encode_image(start), "pt")[0]
-    for news in studio.stream(call, seconds):
-        if isinstance(news, Waiting):
-            yield result.waiting(news)
-            continue
-        if isinstance(news, Step):
-            yield result.step(_redraw_tiles(words, original, recorder, frames[-1][0]), news.index, news.total)
-            continue
-        image, passes = news.result
-        code = redraw_snippet(settings, asked[0], start, strength, mask)
-        facts = {"forwards": sum(passes), "seconds": news.seconds, "steps": len(frames)}
-        sentence = f"{words('drawn', count=1, **facts)} {guided_sentence(words, [n > 1 for n in passes])}"
-        if not frames:
-            sentence = words("too_little_noise", share=strength, steps=settings.steps)
-        yield {
-            result.picture: _redraw_tiles(words, original, recorder, image),
-            **result.told(f"{settings.model}: {sentence}", desk.notes(asked[:1])),
-            **result.files(
-                image_grid(image[None], 1), [image_grid(f, 1) for f in thin(frames)] if frames else [], code
-            ),
-        }
+    # What it starts from, and that with the noise that was added to it; a strength of 0 adds none.
+    before, captions = [original], [words("start")]
 
+    def watch(pipe: Any, i: int, t: torch.Tensor, tensors: dict[str, Any]) -> None:
+        if i == 0:
+            before.append(pipe.decode_latents(tensors["model_input"], "pt")[0])
+            captions.append(words("with_noise", timestep=float(t)))
+        film.watch(pipe, i, t, tensors)
 
-def _redraw_tiles(words: Words, original: torch.Tensor, recorder: Recorder, image: torch.Tensor) -> str:
-    """The picture to start from, with the noise that was added to it, and what has become of it."""
-    pictures, captions = [original], [words("start")]
-    if (first := recorder.first) is not None:  # a strength of 0 adds none
-        pictures.append((first.x_t / 2 + 0.5).clamp(0, 1))
-        captions.append(words("with_noise", timestep=first.timestep))
-    return tiles([*pictures, image], [*captions, words("result")], words("an_image"), 3, "large")
+    def shown(image: torch.Tensor) -> str:
+        return tiles([*before, image], [*captions, words("result")], words("an_image"), 3, "large")
+
+    drawing = studio.draw(settings, asked[:1], watch, pipeline=pipeline, **given)
+    done = yield from result.follow(drawing, lambda: shown(film.last[0]))
+    passes = done.passes
+    facts = {"count": 1, "forwards": sum(passes), "seconds": done.seconds, "steps": len(passes)}
+    sentence = f"{words('drawn', **facts)} {guided_sentence(words, [n > 1 for n in passes])}"
+    if not passes:
+        sentence = words("too_little_noise", share=strength, steps=settings.steps)
+    yield {
+        result.picture: shown(done.images[0]),
+        **result.told(f"{settings.model}: {sentence}", desk.notes(asked[:1])),
+        **result.files(
+            image_grid(done.images[0][None], 1),
+            [image_grid(frame, 1) for frame in film.frames()],
+            redraw_snippet(settings, asked[0], start, strength, mask),
+        ),
+    }
 
 
 def _between_tab(desk: Desk) -> None:
@@ -184,27 +160,21 @@ def draw_between(
 ) -> Iterator[dict]:
     """Draw the way from one image to another."""
     words, studio, pipeline = desk.words, desk.studio, desk.studio.prepare(settings)
-    seconds = studio.seconds(settings, ends[:1], calls=count)
 
-    def call(_: Any) -> list[torch.Tensor]:
-        return interpolate(pipeline, ends[0], ends[1], count, seeds, settings.steps, output_type="pt")
+    def call(_: Any) -> tuple[list[torch.Tensor], list[int]]:
+        return interpolate(pipeline, ends[0], ends[1], count, seeds, settings.steps, output_type="pt"), []
 
-    for news in studio.stream(call, seconds):
-        if isinstance(news, Waiting):
-            yield result.waiting(news)
-        elif isinstance(news, Done):
-            images = torch.stack([image.float().cpu() for image in news.result])
-            names = studio.class_names(settings.model)
-            first, last = (names[end] if isinstance(end, int) else end for end in ends)
-            captions = [first, *[""] * (count - 2), last]
-            yield {
-                result.picture: tiles(list(images), captions, words("an_image"), 5),
-                **result.told(
-                    f"{settings.model}: " + words("between_done", count=count, seconds=news.seconds), desk.notes(ends)
-                ),
-                **result.files(
-                    image_grid(images, count),
-                    [image_grid(image[None], 1) for image in images],
-                    between_snippet(settings, ends[0], ends[1], seeds, count),
-                ),
-            }
+    drawing = studio.stream(call, studio.seconds(settings, ends[:1], calls=count))
+    done = yield from result.follow(drawing, str)
+    images, names = done.images, studio.class_names(settings.model)
+    first, last = (names[end] if isinstance(end, int) else end for end in ends)
+    sentence = words("between_done", count=count, seconds=done.seconds)
+    yield {
+        result.picture: tiles(images, [first, *[""] * (count - 2), last], words("an_image"), 5),
+        **result.told(f"{settings.model}: {sentence}", desk.notes(ends)),
+        **result.files(
+            image_grid(torch.stack(images), count),
+            [image_grid(image[None], 1) for image in images],
+            between_snippet(settings, ends[0], ends[1], seeds, count),
+        ),
+    }

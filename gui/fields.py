@@ -8,7 +8,7 @@ import gradio as gr
 from ..data.prompts import copies_of, read_prompt
 from .parts import Desk
 from .studio import MOST_IMAGES, MOST_STEPS, OWN, Settings
-from .words import Complaint
+from .words import Complaint, check_choice
 
 LARGEST_SEED = 2**32 - 1
 MOST_GUIDANCE = 100
@@ -51,9 +51,12 @@ class Asked:
         value: Any = names[min(self._chosen, len(names) - 1)]
         if not self._one:
             value = names if len(names) <= MOST_BOXES else names[:FIRST_CHOSEN]
-        nouns = ("digit", "digits") if studio.draws_digits(model) else ("class", "classes")
-        label = self._desk.words(self._label or nouns[not self._one])
+        label = self._desk.words(self._label or self._noun(model))
         return {"choices": names, "value": value, "label": label, "visible": not studio.takes_prompts(model)}
+
+    def _noun(self, model: str) -> str:
+        nouns = ("digit", "digits") if self._desk.studio.draws_digits(model) else ("class", "classes")
+        return nouns[not self._one]
 
     def first(self, model: str) -> list[int] | list[str]:
         """What the field asks for when the page opens."""
@@ -71,11 +74,11 @@ class Asked:
         words, studio = self._desk.words, self._desk.studio
         if not studio.takes_prompts(model):
             names = studio.class_names(model)
-            chosen = [classes] if isinstance(classes, str) else list(classes or [])
+            chosen = classes if isinstance(classes, list) else [classes] if classes else []
             if not chosen:
-                raise Complaint("none_chosen", field="digits" if studio.draws_digits(model) else "classes")
-            return [names.index(name) for name in chosen]
-        texts = [line.strip() for line in prompt.splitlines() if line.strip()] or [""]
+                raise Complaint("none_chosen", field=self._noun(model))
+            return [names.index(check_choice(self._noun(model), name, names)) for name in chosen]
+        texts = [line.strip() for line in str(prompt or "").splitlines() if line.strip()] or [""]
         if len(texts) > MOST_IMAGES and not self._one:  # before they are read, which takes time
             raise Complaint("too_many_images", count=len(texts), most=MOST_IMAGES)
         for text in texts if not self._one else texts[:1]:
@@ -100,52 +103,45 @@ class Controls:
     """
 
     def __init__(self, desk: Desk, seed: bool = True, guided: bool = True):
-        self._desk, words = desk, desk.words
-        own = desk.studio.settings(desk.studio.model)
-        start, end = own.percent
+        self._desk, words, model = desk, desk.words, desk.studio.model
+        own = desk.studio.settings(model)
+
+        def field(kind: Any, key: str, about: str, *values: Any, **options: Any) -> Any:
+            return kind(*values, label=words(key), info=words(about), **options)
+
         with gr.Accordion(words("settings"), open=False, elem_classes="t2d-settings"):
             with gr.Row():
-                self.steps = gr.Number(own.steps, label=words("steps"), info=words("steps_info"), min_width=130)
-                self.guidance = gr.Number(
-                    own.guidance_scale, label=words("guidance"), info=words("guidance_info"), step=0.1, min_width=130,
-                    visible=guided,
-                )  # fmt: skip
-            self.start, self.end = (
-                gr.Slider(0, 100, value, step=1, label=words(key), info=words("interval_info"), visible=guided)
-                for key, value in (("guidance_from", start), ("guidance_to", end))
-            )
-            self.scheduler = gr.Dropdown(
-                desk.scheduler_choices(desk.studio.model), value=OWN, label=words("scheduler"),
-                info=words("scheduler_info"),
-            )  # fmt: skip
-            self.spacing = gr.Dropdown(
-                self._spacing_choices(desk.studio.model, OWN), value=OWN, label=words("spacing"),
-                info=words("spacing_info"),
-            )  # fmt: skip
-            self.seed = gr.Textbox("0", label=words("seed"), info=words("seed_info"), visible=seed, max_lines=1)
+                self.steps = field(gr.Number, "steps", "steps_info", own.steps, min_width=130)
+                self.guidance = field(
+                    gr.Number, "guidance", "guidance_info", own.guidance_scale, step=0.1, min_width=130, visible=guided
+                )
+            ends = [
+                field(gr.Slider, key, "interval_info", 0, 100, value, step=1, visible=guided)
+                for key, value in zip(("guidance_from", "guidance_to"), own.percent, strict=True)
+            ]
+            self.scheduler = field(gr.Dropdown, "scheduler", "scheduler_info", **desk.schedulers(model))
+            self.spacing = field(gr.Dropdown, "spacing", "spacing_info", **self._spacings(model, OWN))
+            self.seed = field(gr.Textbox, "seed", "seed_info", "0", visible=seed, max_lines=1)
             if seed:
-                fresh = gr.Button(words("new_seed"), size="sm")
-                fresh.click(_fresh_seed, None, self.seed, queue=False, api_visibility="private")
-        fields = [self.steps, self.guidance, self.start, self.end, self.scheduler, self.spacing]
+                desk.listen(gr.Button(words("new_seed"), size="sm").click, _fresh_seed, None, self.seed)
+        fields = [self.steps, self.guidance, *ends, self.scheduler, self.spacing]
         desk.when_model_changes(self._show, fields)
-        self.scheduler.input(
-            lambda model, name: gr.update(choices=self._spacing_choices(model, name), value=OWN),
+        desk.listen(
+            self.scheduler.input,
+            lambda model, name: gr.update(**self._spacings(model, name)),
             [desk.model, self.scheduler],
             self.spacing,
-            queue=False,
-            api_visibility="private",
         )
         self.inputs = [*fields, self.seed]
 
-    def _spacing_choices(self, model: str, scheduler: str) -> list[tuple[str, str]]:
+    def _spacings(self, model: str, scheduler: str) -> dict[str, Any]:
         known = self._desk.studio.spacings(model, scheduler)
-        return [(self._desk.words("own"), OWN), *((name, name) for name in known)]
+        return {"choices": [(self._desk.words("own"), OWN), *((name, name) for name in known)], "value": OWN}
 
     def _show(self, model: str) -> tuple:
         own = self._desk.studio.settings(model)
-        schedulers = gr.update(choices=self._desk.scheduler_choices(model), value=OWN)
-        spacings = gr.update(choices=self._spacing_choices(model, OWN), value=OWN)
-        return own.steps, own.guidance_scale, *own.percent, schedulers, spacings
+        choices = gr.update(**self._desk.schedulers(model)), gr.update(**self._spacings(model, OWN))
+        return own.steps, own.guidance_scale, *own.percent, *choices
 
 
 def read_settings(

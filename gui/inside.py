@@ -1,6 +1,6 @@
 """The tab that looks inside one drawing: a slider over what the model saw and said."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +9,13 @@ import torch
 
 from ..pipelines.images import image_grid
 from ..schedulers.noise import NoisePath
-from .fields import Asked, Controls, read_settings
+from .fields import Asked, Controls, read_number, read_settings
 from .parts import Desk, Result, run_buttons, wire
 from .pictures import thin, tiles
 from .plots import confidence_plot, schedule_plots
 from .snippets import inside_snippet
-from .studio import Settings, Step, Waiting
-from .trace import Glimpse, Recorder, confidences, glimpse
+from .studio import Settings
+from .trace import Glimpse, confidences, glimpse, look
 from .words import Words
 
 # Seconds that a visitor's trace is kept after the last use.
@@ -59,74 +59,49 @@ def inside_tab(desk: Desk) -> None:
 
     def draw(model: str, classes: Any, prompt: str, *values: Any) -> Iterator[dict]:
         settings = read_settings(model, *values)
-        chosen = asked.read(model, classes, prompt)
-        for news in record(desk, settings, chosen):
-            if isinstance(news, Trace):
-                last = len(news.moments)
-                yield {
-                    trace: news,
-                    # A slider needs two ends; a single step leaves nothing to slide over.
-                    slider: gr.update(maximum=max(last, 2), value=last, visible=last > 1),
-                    **show(desk, result, plots, news, last),
-                }
-            elif isinstance(news, Waiting):
-                yield result.waiting(news)
-            else:
-                moment, index, total = news
-                yield result.step(_tiles(words, moment), index, total)
+        found = yield from record(desk, result, settings, asked.read(model, classes, prompt))
+        last = len(found.moments)
+        yield {
+            trace: found,
+            # A slider needs two ends; a single step leaves nothing to slide over.
+            slider: gr.update(maximum=max(last, 2), value=last, visible=last > 1),
+            **show(desk, result, plots, found, last),
+        }
 
     wire(buttons, draw, [desk.model, *asked.inputs, *controls.inputs], result, [trace, slider, plots])
 
-    def slide(seen: Trace | None, place: float) -> Any:
+    def slide(seen: Trace | None, place: Any) -> Any:
         if seen is None:  # the server was started anew, or has forgotten the visitor
             return result.told(words("forgotten"))
-        return show(desk, result, plots, seen, int(place))
+        return show(desk, result, plots, seen, int(read_number("step", place, 1, len(seen.moments))))
 
-    slider.input(
-        slide,
-        [trace, slider],
-        [*result.outputs, plots],
-        queue=False,
-        show_progress="hidden",
-        trigger_mode="always_last",
-        api_visibility="private",
-    )
+    outputs = [*result.outputs, plots]
+    desk.listen(slider.input, slide, [trace, slider], outputs, result, trigger_mode="always_last")
 
 
 def record(
-    desk: Desk, settings: Settings, asked: list[int] | list[str]
-) -> Iterator[Trace | Waiting | tuple[Glimpse, int, int]]:
-    """Draw one image and keep what was seen; moments while it draws, and the whole at the end."""
-    studio = desk.studio
-    pipeline, path = studio.prepare(settings), studio.path(settings.model)
-    recorder = Recorder(pipeline, path)
-    moments: list[Glimpse] = []
+    desk: Desk, result: Result, settings: Settings, asked: list[int] | list[str]
+) -> Generator[dict, None, Trace]:
+    """Draw one image, tell of every step, and return what was seen."""
+    studio, moments = desk.studio, list[Glimpse]()
+    path = studio.path(settings.model)
 
-    def call(tell: Any) -> Any:
-        def keep(pipe: Any, i: int, t: torch.Tensor, tensors: dict) -> dict:
-            moments.append(glimpse(recorder.keep(tensors["model_output"])))
-            return tell(pipe, i, t, tensors)
+    def watch(pipe: Any, _: int, t: torch.Tensor, tensors: dict[str, Any]) -> None:
+        moments.append(glimpse(look(pipe, path, t, tensors)))
 
-        with recorder:
-            pipeline(asked[0], **settings.arguments(keep))
-
-    for news in studio.stream(call, studio.seconds(settings, asked)):
-        if isinstance(news, Step):
-            yield moments[-1], news.index, news.total
-        elif isinstance(news, Waiting):
-            yield news
+    drawing = studio.draw(settings, asked[:1], watch)
+    yield from result.follow(drawing, lambda: _tiles(desk.words, moments[-1]))
     classifier = studio.classifier(settings.model)
     confidence = None if classifier is None else confidences(classifier, moments)
-    yield Trace(settings, asked[0], path, moments, confidence)
+    return Trace(settings, asked[0], path, moments, confidence)
 
 
 def show(desk: Desk, result: Result, plots: gr.HTML, trace: Trace, place: int) -> dict:
     """Updates for a step; the first is 1."""
     words, moments = desk.words, trace.moments
     moment = moments[place - 1]
-    facts = {"timestep": moment.timestep, "alpha": moment.alpha, "sigma": moment.sigma, "log_snr": moment.log_snr}
-    sentence = words("level", index=place, total=len(moments), **facts)
-    curves = schedule_plots(trace.path, [m.timestep for m in moments], moment.timestep, words)
+    sentence = words("level", index=place, total=len(moments), **vars(moment.level))
+    curves = schedule_plots(trace.path, [m.level.timestep for m in moments], moment.level.timestep, words)
     note = ""
     if trace.confidence is not None:
         label = trace.asked if isinstance(trace.asked, int) else None

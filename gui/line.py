@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from .words import Complaint
 
-# Drawings in the line, and those of one visitor among them.
+# Drawings in the line, and those of one page among them.
 MOST_PLACES, MOST_OF_ONE = 64, 3
 
 
@@ -55,28 +55,39 @@ class Line:
         self.slowness = 1.0
         self._changed, self._mine = threading.Condition(), threading.local()
         self._places: list[Place] = []
-        self._visits: Counter[str] = Counter()
+        self._visits: Counter[tuple[str, str]] = Counter()  # by session and address
         self._turn: Place | None = None
         self._clock = self._since = 0.0  # the clock: seconds that each of the drawings has had, at equal shares
 
     @contextmanager
-    def visit(self, visitor: str) -> Iterator[None]:
+    def visit(self, session: str, address: str) -> Iterator[None]:
         """Count a visitor's drawing, from the click to its end.
 
+        A page names its own session, so a client may invent sessions; an address it cannot. One address may hold as
+        many places as are free (Choudhury and Hahne 1998): half of the line alone, a third beside another such client,
+        and always less than all. Behind a proxy that everybody comes through, as on a Space, that is one address for
+        all: half of the line, and nobody is locked out of it. (A proxy's word for the visitor's address counts where
+        uvicorn trusts the proxy: on this machine, or named by FORWARDED_ALLOW_IPS.)
+
+        Args:
+            session: of the page.
+            address: of the visitor, or of the proxy.
+
         Raises:
-            ValueError: the visitor holds enough places, or the line is full.
+            ValueError: the page holds enough places, or the line is full.
         """
         with self._changed:
-            if self._visits[visitor] >= MOST_OF_ONE:
+            waiting = self._visits.total()
+            if self._visits[session, address] >= MOST_OF_ONE:
                 raise Complaint("line_of_one", got=str(MOST_OF_ONE + 1), most=MOST_OF_ONE)
-            if self._visits.total() >= MOST_PLACES:
-                raise Complaint("line_full", most=MOST_PLACES)
-            self._visits[visitor] += 1
+            if sum(n for (_, at), n in self._visits.items() if at == address) >= MOST_PLACES - waiting:
+                raise Complaint("line_full", count=waiting)
+            self._visits[session, address] += 1
         try:
             yield
         finally:
             with self._changed:
-                self._visits -= Counter([visitor])  # keeps those above 0 alone
+                self._visits -= Counter([(session, address)])  # keeps those above 0 alone
 
     def join(self, seconds: float) -> Place:
         """A place for a drawing that is expected to take so long."""

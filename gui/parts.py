@@ -4,8 +4,10 @@ import atexit
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import wraps
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,16 @@ from PIL import Image
 
 from ..data.prompts import read_prompt
 from .pictures import save_gif
-from .studio import OWN, Studio, Waiting
-from .words import Complaint, Words, cut
+from .studio import OWN, Done, Drawing, Step, Studio
+from .words import Complaint, Words, check_choice, cut
 
-# What the package refuses; anything else is a fault of the app.
-COMPLAINTS = (ValueError, OSError, NotImplementedError, RuntimeError)
+# What the package refuses, with the key of a sentence around its words; anything else is a fault of the app.
+REFUSALS = {ValueError: "bad_value", OSError: "bad_file", RuntimeError: "bad_run"}
 # Characters of a message.
 LONGEST_MESSAGE = 400
+
+# Options of an event that the page answers without the line.
+AT_ONCE = {"queue": False, "show_progress": "hidden", "api_visibility": "private", "preprocess": False}
 
 LOG = logging.getLogger(__name__)
 # Gradio's view of code has colours too faint to read, and cannot be scrolled by keys.
@@ -55,16 +60,41 @@ class Desk:
     shelf: Shelf
     model: gr.Dropdown
 
+    def listen(
+        self, events: Any, function: Callable[..., Any], inputs: Any, outputs: Any, result: Any = None, **options: Any
+    ) -> Any:
+        """Run a function at events, at once; what it raises is told in words.
+
+        Inputs come as the browser sent them (`preprocess=False`): Gradio's own checks of a field end in an answer
+        without words, so every function reads its fields by `fields.py`.
+
+        Args:
+            events: one or a list, such as `button.click`.
+            result: a `Result` that tells of errors; without one they come up as a message of Gradio's.
+            options: of Gradio's listeners.
+        """
+
+        @wraps(function)
+        def told(*values: Any) -> Any:
+            try:
+                return function(*values)
+            except Exception as error:
+                if result is not None:
+                    return result.error(error)
+                raise gr.Error(error_text(self.words, error), print_exception=False) from error
+
+        events = events if isinstance(events, list) else [events]
+        return gr.on(events, told, inputs, outputs, **{**AT_ONCE, **options})
+
     def when_model_changes(self, function: Callable[[str], Any], outputs: Sequence[Any]) -> None:
         """Run `function(model)` at a new choice, before anything that is drawn."""
-        self.model.change(
-            function, self.model, list(outputs), queue=False, show_progress="hidden", api_visibility="private"
-        )
+        known = self.studio.models
+        self.listen(self.model.change, lambda x: function(check_choice("model", x, known)), self.model, list(outputs))
 
-    def scheduler_choices(self, model: str) -> list[tuple[str, str]]:
-        """Names as shown, and as `Settings` takes them."""
+    def schedulers(self, model: str, chosen: str = OWN) -> dict[str, Any]:
+        """A field's choices, as shown and as `Settings` takes them, and its value."""
         own = f"{self.words('own')} ({self.studio.own_scheduler(model)})"
-        return [(own, OWN), *((name, name) for name in self.studio.schedulers(model))]
+        return {"choices": [(own, OWN), *((name, name) for name in self.studio.schedulers(model))], "value": chosen}
 
     def notes(self, asked: Sequence[int | str]) -> str:
         """What was not understood of prompts, and whether they say anything at all."""
@@ -90,8 +120,7 @@ class Result:
 
     def __init__(self, desk: Desk, name: str, picture: str = "", sentence: str = ""):
         words = desk.words
-        self._desk, self._name = desk, name
-        self.stopped = words("stopped")
+        self.desk, self._name = desk, name
         self.status = gr.HTML(_status(sentence or words("nothing_yet")), elem_classes="t2d-status")
         self.picture = gr.HTML(picture, elem_classes="t2d-picture")
         with gr.Accordion(words("take_away"), open=False, visible=False, elem_classes="t2d-take") as self.take:
@@ -104,28 +133,26 @@ class Result:
             self.code = gr.HTML("", html_template=template, js_on_load=CODE_SCRIPT, elem_classes="t2d-code")
         self.outputs = [self.status, self.picture, self.take, self.png, self.gif, self.py, self.code]
 
-    def step(self, picture: str, index: int, total: int) -> dict:
-        """Updates while it draws."""
-        return {self.picture: picture, self.status: _status(self._desk.words("step_of", index=index, total=total))}
+    def follow(self, drawing: Drawing, shown: Callable[[], str]) -> Generator[dict, None, Done]:
+        """Updates while a drawing waits and draws; returns its end.
 
-    def waiting(self, news: Waiting) -> dict:
-        """Updates while others draw first."""
-        told = self._desk.words("waiting", place=news.ahead + 1, seconds=news.seconds)
-        return {self.status: _status(told) if news.ahead else gr.skip()}
+        Args:
+            shown: the picture after a step.
+        """
+        with closing(drawing):
+            while not isinstance(news := next(drawing), Done):
+                if isinstance(news, Step):
+                    yield {self.picture: shown(), **self.told(self.desk.words("step_of", **vars(news)))}
+                else:
+                    told = self.desk.words("waiting", place=news.ahead + 1, seconds=news.seconds)
+                    yield {self.status: _status(told) if news.ahead else gr.skip()}
+        return news
 
     def error(self, error: Exception) -> dict:
         """Updates for what went wrong; the last picture stays, and style.css marks it as no result of this."""
-        words = self._desk.words
-        text = escape(cut(str(error), LONGEST_MESSAGE))
-        if isinstance(error, Complaint):
-            text = escape(error.told(words))
-        elif not isinstance(error, COMPLAINTS):
-            LOG.error("The app failed.", exc_info=error)
-            text = escape(words("broken", error=f"{type(error).__name__}: {error}"))
-        elif words.language != "en":
-            text = f'{words("of_the_package")}: <span lang="en">{text}</span>'
-        stale = f' <span class="t2d-stale">{escape(words("stale"))}</span>'
-        return {self.status: f'<p class="t2d-error" role="alert"><b>{escape(words("wrong"))}</b> {text}{stale}</p>'}
+        words = self.desk.words
+        text = f'{error_text(words, error)} <span class="t2d-stale">{escape(words("stale"))}</span>'
+        return {self.status: f'<p class="t2d-error" role="alert"><b>{escape(words("wrong"))}</b> {text}</p>'}
 
     def told(self, sentence: str, *notes: str) -> dict:
         """Updates of the line alone."""
@@ -137,7 +164,7 @@ class Result:
 
     def files(self, image: Image.Image, frames: Sequence[Image.Image], code: str) -> dict:
         """Updates for the downloads, written here and now."""
-        folder = self._desk.shelf.new()
+        folder = self.desk.shelf.new()
         png, gif, py = (folder / f"{self._name}.{ending}" for ending in ("png", "gif", "py"))
         image.save(png)
         py.write_text(code, encoding="utf-8")
@@ -148,6 +175,17 @@ class Result:
             self.py: str(py),
             self.code: code,
         }
+
+
+def error_text(words: Words, error: Exception) -> str:
+    """What went wrong, as HTML in the words of a page; those of the package are English, and marked as such."""
+    if isinstance(error, Complaint):
+        return escape(error.told(words))
+    key = next((key for kind, key in REFUSALS.items() if isinstance(error, kind)), "broken")
+    if key == "broken":
+        LOG.error("The app failed.", exc_info=error)
+    said = str(error) if key != "broken" else f"{type(error).__name__}: {error}"
+    return escape(words(key)).replace("{error}", f'<span lang="en">{escape(cut(said, LONGEST_MESSAGE))}</span>')
 
 
 def _status(text: str, *notes: str) -> str:
@@ -188,15 +226,15 @@ def wire(
         buttons: of `run_buttons`, or one without a Stop.
         function: given the model and what else was entered; yields updates of `result` and of `more`.
     """
-    desk = result._desk
+    desk = result.desk
     ended: dict[str, dict] = {}  # sessions that draw, with the updates that end it
 
     def guarded(request: gr.Request, model: str, *values: Any) -> Iterator[dict]:
-        session = str(request.session_hash)
+        session, client = str(request.session_hash), request.client
         ended[session] = {}
         updates = function(model, *values)
         try:
-            with desk.studio.line.visit(session):
+            with desk.studio.line.visit(session, client.host if client else ""):
                 for update in updates:
                     if end := ended.get(session):
                         updates.close()  # type: ignore[attr-defined]  # told when it is true
@@ -209,20 +247,18 @@ def wire(
             updates.close()  # type: ignore[attr-defined]
             ended.pop(session, None)
 
-    def halt(request: gr.Request) -> None:
-        if request.session_hash in ended:
-            ended[request.session_hash] = {**result.told(result.stopped), **result.no_files()}
+    def end(sentence: str, updates: dict) -> Callable[[gr.Request], None]:
+        def ask(request: gr.Request) -> None:
+            if request.session_hash in ended:
+                ended[request.session_hash] = {**result.told(desk.words(sentence)), **result.no_files(), **updates}
 
-    def drop(request: gr.Request) -> None:
-        if request.session_hash in ended:
-            ended[request.session_hash] = {
-                **result.told(desk.words("dropped")),
-                **result.no_files(),
-                result.picture: "",
-            }
+        return ask
 
-    desk.model.change(drop, None, None, queue=False, api_visibility="private")
     start, *stops = buttons
+    desk.listen(desk.model.change, end("dropped", {result.picture: ""}), None, None)
+    for stop in stops:
+        # Not by Gradio's `cancels`, which leaves the generator, and so the pipeline's call, as it is.
+        desk.listen(stop.click, end("stopped", {}), None, None)
     start.click(
         guarded,
         list(inputs),
@@ -233,7 +269,5 @@ def wire(
         show_progress="minimal",
         show_progress_on=result.status,
         api_visibility="private",
+        preprocess=False,
     )
-    for stop in stops:
-        # Not by Gradio's `cancels`, which leaves the generator, and so the pipeline's call, as it is.
-        stop.click(halt, None, None, queue=False, api_visibility="private")

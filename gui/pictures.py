@@ -26,11 +26,16 @@ def to_image(image: torch.Tensor) -> Image.Image:
     return Image.fromarray(to_uint8(image[None])[0])
 
 
+def encoded(image: Image.Image) -> str:
+    """A PNG in base64."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
 def data_uri(image: Image.Image) -> str:
     """A PNG within the page itself."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return f"data:image/png;base64,{encoded(image)}"
 
 
 def stack_rows(images: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -85,6 +90,10 @@ class Film:
         self.last = images.float().cpu()
         if i % -(-total // MOST_FRAMES) == 0 or i == total - 1:
             self._kept.append(to_bytes(self.last))
+
+    def watch(self, pipeline: Any, i: int, _: Any, tensors: dict[str, Any]) -> None:
+        """A pipeline's callback that adds the images after each step."""
+        self.add(pipeline.decode_latents(tensors["latents"], "pt"), i, pipeline.num_timesteps)
 
     def frames(self) -> list[torch.Tensor]:
         """What is kept, in [0, 1]."""

@@ -1,5 +1,6 @@
 """The sheet that a visitor draws on, as pictures. The browser's half is assets/pad.js."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from PIL import Image
 
 from ..pipelines.images import to_uint8
 from .pictures import to_image
-from .words import Words
+from .words import Complaint, Words
 
 CODE = (Path(__file__).parent / "assets" / "pad.js").read_text(encoding="utf-8")
 SHEET = """
@@ -61,9 +62,9 @@ def read_pad(value: Any, side: int) -> tuple[torch.Tensor | None, torch.Tensor |
 def _read(text: str, side: int) -> torch.Tensor | None:
     if not text:
         return None
+    if not re.fullmatch(f"[0-9a-f]{{{2 * side * side}}}", text):
+        raise Complaint("no_sketch", got=text, side=side)
     pixels = torch.frombuffer(bytearray.fromhex(text), dtype=torch.uint8)
-    if len(pixels) != side * side:
-        raise ValueError(f"sketch: got {len(pixels)} pixels, expected {side} x {side}.")
     return pixels.reshape(side, side) if pixels.any() else None
 
 

@@ -3,43 +3,27 @@
 The code is for a reader: it uses what the package offers, and nothing of the app.
 """
 
-import base64
-import io
 from collections.abc import Sequence
 
 from PIL import Image
 
+from .pictures import encoded
 from .studio import OWN, Settings
 
 
 def draw_snippet(settings: Settings, asked: Sequence[int] | Sequence[str], repeats: int, columns: int) -> str:
     """A grid of digits or prompts, saved as digits.png."""
+    imports = ["from text2digit.pipelines.images import image_grid"]
     if asked and isinstance(asked[0], str):
-        inputs = [text for text in asked for _ in range(repeats)]
+        imports.insert(0, "from text2digit.pipelines.drawing import draw_images")
         call = [
-            f"prompts = {inputs!r}",
+            f"prompts = {[text for text in asked for _ in range(repeats)]!r}",
             f"seeds = range({settings.seed}, {settings.seed} + len(prompts))",
             f"images = draw_images(pipe, prompts, seeds, {_numbers(settings)})",
         ]
-        return _lines(
-            "from text2digit.pipelines.drawing import draw_images",
-            "from text2digit.pipelines.images import image_grid",
-            *_pipeline(settings),
-            *call,
-            f'image_grid(images, {columns}).save("digits.png")',
-        )
-    call = [
-        "images = pipe(",
-        f"    {list(asked)}, num_images_per_prompt={repeats}, {_numbers(settings)},",
-        f'    generator={settings.seed}, output_type="pt",',
-        ").images",
-    ]
-    return _lines(
-        "from text2digit.pipelines.images import image_grid",
-        *_pipeline(settings),
-        *call,
-        f'image_grid(images, {columns}).save("digits.png")',
-    )
+    else:
+        call = _call(settings, f"{list(asked)}, num_images_per_prompt={repeats}")
+    return _lines(*imports, *_pipeline(settings), *call, f'image_grid(images, {columns}).save("digits.png")')
 
 
 def inside_snippet(settings: Settings, asked: int | str, step: int) -> str:
@@ -47,21 +31,20 @@ def inside_snippet(settings: Settings, asked: int | str, step: int) -> str:
     return _lines(
         "import torch",
         "from text2digit import DDIMScheduler",
-        "from text2digit.pipelines.guidance import classifier_free_guidance",
         "from text2digit.pipelines.images import image_grid",
         "from text2digit.schedulers.prediction import split_prediction",
         *_pipeline(settings),
-        "seen = []",
-        "pipe.denoiser.register_forward_hook(lambda _, shown, said: seen.append((shown[0], shown[1], said.sample)))",
-        f"pipe({asked!r}, {_numbers(settings)}, generator={settings.seed})",
-        f"x_t, t, said = seen[{step}]",
-        "uncond, cond = said[:1], said[-1:]  # one and the same where guidance is off",
+        'seen, names = [], ["model_input", "model_output", "cond_output", "weak_output"]',
+        "watch = lambda pipe, i, t, tensors: seen.append((t, *(tensors[name] for name in names)))",
+        f"pipe({asked!r}, {_numbers(settings)}, generator={settings.seed},",
+        "    callback_on_step_end=watch, callback_on_step_end_tensor_inputs=names)",
+        f"t, x_t, output, cond, weak = seen[{step}]",
         "alpha_t, sigma_t = (x.float() for x in DDIMScheduler.from_config(pipe.scheduler.config).path.levels(t))",
         'kind = pipe.scheduler.config.get("prediction_type", "flow_prediction")',
-        "split = lambda output: split_prediction(kind, output, x_t[:1], alpha_t, sigma_t)",
-        f"x_0, noise = split(classifier_free_guidance(cond, uncond, {settings.guidance_scale}))",
-        "direction = split(cond)[0] - split(uncond)[0]",
-        "shown = torch.cat([x_t[:1], x_0, noise / 3, direction / direction.abs().max().clamp(min=1e-6)])",
+        "split = lambda output: split_prediction(kind, output, x_t, alpha_t, sigma_t)",
+        "x_0, noise = split(output)",
+        "direction = 0 * x_t if cond is None or weak is None else split(cond)[0] - split(weak)[0]",
+        "shown = torch.cat([x_t, x_0, noise / 3, direction / direction.abs().max().clamp(min=1e-6)])",
         'image_grid((shown / 2 + 0.5).clamp(0, 1), 4).save("inside.png")',
     )
 
@@ -69,7 +52,7 @@ def inside_snippet(settings: Settings, asked: int | str, step: int) -> str:
 def compare_snippet(columns: Sequence[Settings], asked: Sequence[int | str]) -> str:
     """The same noise under several settings, saved as compare.png; what is asked of each is a class or a prompt."""
     rows = [
-        f"    ({s.model!r}, {what!r}, {_or_none(s.scheduler)}, {s.steps}, {s.guidance_scale}),"
+        f"    ({s.model!r}, {what!r}, {None if s.scheduler == OWN else s.scheduler!r}, {s.steps}, {s.guidance_scale}),"
         for s, what in zip(columns, asked, strict=True)
     ]
     return _lines(
@@ -99,7 +82,7 @@ def redraw_snippet(
     kind = "DigitImg2ImgPipeline" if mask is None else "DigitInpaintPipeline"
     argument = "prompt" if isinstance(asked, str) else "class_labels"
     given = "image=start" if mask is None else "image=start, mask_image=mask"
-    masks = [] if mask is None else [f"mask = read({_encoded(mask)!r})"]
+    masks = [] if mask is None else [f"mask = read({encoded(mask)!r})"]
     return _lines(
         "from base64 import b64decode",
         "from io import BytesIO",
@@ -107,12 +90,9 @@ def redraw_snippet(
         "from text2digit.pipelines.images import image_grid",
         *_pipeline(settings, kind),
         "read = lambda text: Image.open(BytesIO(b64decode(text)))",
-        f"start = read({_encoded(start)!r})",
+        f"start = read({encoded(start)!r})",
         *masks,
-        "images = pipe(",
-        f"    {argument}={asked!r}, {given}, strength={strength}, {_numbers(settings)},",
-        f'    generator={settings.seed}, output_type="pt",',
-        ").images",
+        *_call(settings, f"{argument}={asked!r}, {given}, strength={strength}"),
         'image_grid(images, 1).save("edited.png")',
     )
 
@@ -162,14 +142,14 @@ def _numbers(settings: Settings) -> str:
     return f"num_inference_steps={settings.steps}, guidance_scale={settings.guidance_scale}, {interval}"
 
 
-def _or_none(choice: str) -> str:
-    return "None" if choice == OWN else repr(choice)
-
-
-def _encoded(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode()
+def _call(settings: Settings, inputs: str) -> list[str]:
+    """Lines that call the pipeline."""
+    return [
+        "images = pipe(",
+        f"    {inputs}, {_numbers(settings)},",
+        f'    generator={settings.seed}, output_type="pt",',
+        ").images",
+    ]
 
 
 def _lines(*lines: str) -> str:

@@ -7,7 +7,8 @@ import inspect
 import queue
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +20,12 @@ from ..evaluation.classifier import DigitClassifier, load_classifier
 from ..pipelines import DigitPipeline
 from ..pipelines.foreign import known_spacings, scheduler_from_config
 from ..pipelines.loading import shipped_names
+from ..pipelines.options import TENSOR_INPUTS
 from ..pipelines.samplers import make_scheduler
 from ..schedulers import SCHEDULERS
 from ..schedulers.noise import NoisePath
 from .line import Line
-from .words import Complaint
+from .words import Complaint, check_choice
 
 # The model's own scheduler, or the spacing that a scheduler has anyway.
 OWN = "own"
@@ -35,7 +37,7 @@ SECONDS_AN_IMAGE, FORWARD_IN_IMAGES = 0.0015, 8
 # Seconds after which the one who waits is told of it.
 TELL_AFTER = 1.0
 
-StepCallback = Callable[..., dict]
+Watch = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Settings:
         start, end = self.interval
         return round(100 * start, 4), round(100 * end, 4)
 
-    def arguments(self, callback: StepCallback | None = None) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
         """Arguments of a pipeline's call, which returns tensors."""
         return {
             "num_inference_steps": self.steps,
@@ -71,35 +73,30 @@ class Settings:
             "guidance_interval": self.interval,
             "generator": self.seed,
             "output_type": "pt",
-            "callback_on_step_end": callback,
-            "callback_on_step_end_tensor_inputs": ("latents", "model_output"),
         }
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a pipeline's callback saw.
-
-    Attributes:
-        index, total: steps done, and in all.
-        timestep: t of the step.
-        latents: (B, C, H, W) after the step.
-        model_output: (B, C, H, W) the guided prediction before it.
-    """
+    """Steps that are done, and in all."""
 
     index: int
     total: int
-    timestep: float
-    latents: torch.Tensor
-    model_output: torch.Tensor
 
 
 @dataclass(frozen=True)
 class Done:
-    """The end of a call: what it returned, and how long it took in seconds."""
+    """The end of a call.
 
-    result: Any
+    Attributes:
+        images: what it returned, (C, H, W) in [0, 1] each.
+        seconds: that it drew.
+        passes: images that the denoiser looked at in each forward; under guidance it looks at each twice.
+    """
+
+    images: list[torch.Tensor]
     seconds: float
+    passes: list[int]
 
 
 @dataclass(frozen=True)
@@ -110,33 +107,7 @@ class Waiting:
     seconds: float
 
 
-class Forwards:
-    """Counts what a denoiser looks at in this thread: a context manager. Other drawings share the denoiser.
-
-    Attributes:
-        passes: images in each forward.
-    """
-
-    def __init__(self, denoiser: torch.nn.Module):
-        self._denoiser = denoiser
-        self.passes: list[int] = []
-
-    @property
-    def seen(self) -> int:
-        """Images so far; under guidance each is looked at twice, in one forward."""
-        return sum(self.passes)
-
-    def __enter__(self) -> "Forwards":
-        self._thread = threading.get_ident()
-        self._hook = self._denoiser.register_forward_hook(self._look)
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._hook.remove()
-
-    def _look(self, _: Any, arguments: tuple, __: Any) -> None:
-        if threading.get_ident() == self._thread:
-            self.passes.append(len(arguments[0]))
+Drawing = Generator[Step | Done | Waiting, None, None]
 
 
 class Studio:
@@ -160,8 +131,7 @@ class Studio:
 
     def pipeline(self, model: str) -> Any:
         """A loaded pipeline, which nobody may change: `prepare` makes one to draw with."""
-        if model not in self.models:
-            raise ValueError(f"model: got {model!r}, expected one of {', '.join(self.models)}.")
+        check_choice("model", model, self.models)
         with self._loading:
             if model not in self._pipelines:
                 pipeline = DigitPipeline.from_pretrained(model)
@@ -194,7 +164,12 @@ class Studio:
 
     def schedulers(self, model: str) -> list[str]:
         """Short names of the schedulers that fit a model."""
-        return [name for name in SCHEDULERS if _fits(name, self.pipeline(model).scheduler.config)]
+        fitting = []
+        for name in SCHEDULERS:
+            with suppress(ValueError):
+                make_scheduler(name, self.pipeline(model).scheduler.config)
+                fitting.append(name)
+        return fitting
 
     def own_scheduler(self, model: str) -> str:
         """Short name of a model's own scheduler, or its class where it has none."""
@@ -204,6 +179,7 @@ class Studio:
     def spacings(self, model: str, scheduler: str) -> list[str]:
         """Spacings that a scheduler follows; none where it has no choice."""
         own = self.pipeline(model).scheduler
+        check_choice("scheduler", scheduler, [OWN, *SCHEDULERS])
         name = self.own_scheduler(model) if scheduler == OWN else scheduler
         known = known_spacings(own if scheduler == OWN else make_scheduler(name, own.config))
         return ["leading"] if name == "heun" else list(known)  # Heun starts right with this alone (samplers.py)
@@ -220,9 +196,10 @@ class Studio:
             kind: class of the pipeline, such as `DigitInpaintPipeline`; None is the model's.
 
         Raises:
-            ValueError: a scheduler that does not fit the model.
+            ValueError: a scheduler that does not fit the model, or a spacing that the scheduler does not know.
         """
         source = self.pipeline(settings.model)
+        check_choice("spacing", settings.spacing, [OWN, *self.spacings(settings.model, settings.scheduler)])
         changes = {} if settings.spacing == OWN else {"timestep_spacing": settings.spacing}
         scheduler = source.scheduler
         if settings.scheduler != OWN:
@@ -271,13 +248,48 @@ class Studio:
             raise Complaint("too_much_work", fitting=max(int(settings.steps * MOST_SECONDS / seconds), 1), **facts)
         return seconds
 
-    def stream(self, call: Callable[[StepCallback], Any], seconds: float = 0.0) -> Iterator[Step | Done | Waiting]:
-        """Run a pipeline in a thread of its own, in turn with those of others, and tell of it.
+    def draw(
+        self,
+        settings: Settings,
+        inputs: list[int] | list[str],
+        watch: Watch | None = None,
+        repeats: int = 1,
+        pipeline: Any = None,
+        **given: Any,
+    ) -> Drawing:
+        """Call a pipeline, and tell of it as `stream` does.
+
+        Args:
+            inputs: classes or prompts, each drawn `repeats` times.
+            watch: called after each step as a pipeline's callback is, with all of `TENSOR_INPUTS`.
+            pipeline: of `prepare`; None makes it of the settings.
+            given: more arguments of its call.
+        """
+        pipeline = pipeline or self.prepare(settings)
+        name = "prompt" if self.takes_prompts(settings.model) else "class_labels"
+        asked = {name: inputs, **({"num_images_per_prompt": repeats} if repeats > 1 else {}), **given}
+
+        def call(tell: Watch) -> tuple[list[torch.Tensor], list[int]]:
+            passes = []
+
+            def on_step(pipe: Any, i: int, t: torch.Tensor, tensors: dict[str, Any]) -> None:
+                passes.append(sum(len(tensors[x]) for x in ("cond_output", "weak_output") if tensors[x] is not None))
+                if watch is not None:
+                    watch(pipe, i, t, tensors)
+                tell(pipe, i, t, tensors)
+
+            callback = {"callback_on_step_end": on_step, "callback_on_step_end_tensor_inputs": TENSOR_INPUTS}
+            return pipeline(**asked, **settings.arguments(), **callback).images, passes
+
+        return self.stream(call, self.seconds(settings, inputs, repeats))
+
+    def stream(self, call: Callable[[Watch], tuple[Sequence[torch.Tensor], list[int]]], seconds: float = 0) -> Drawing:
+        """Run a call in a thread of its own, in turn with those of others, and tell of it.
 
         Who takes no more from this generator, because the visitor left or pressed Stop, ends the call after its step.
 
         Args:
-            call: given the callback to pass on as `callback_on_step_end`, with both tensor inputs.
+            call: given the callback of a pipeline; returns images, and what `Done` tells of its forwards.
             seconds: how long it will take.
 
         Yields:
@@ -290,15 +302,11 @@ class Studio:
         told: queue.SimpleQueue[Step | Done | BaseException] = queue.SimpleQueue()
         place = self.line.join(seconds)
 
-        def tell(pipeline: Any, i: int, t: torch.Tensor, tensors: dict[str, torch.Tensor]) -> dict:
-            told.put(Step(i + 1, pipeline.num_timesteps, float(t), tensors["latents"], tensors["model_output"]))
-            return {}
-
         def work() -> None:
             try:
                 with self.line.turn(place):
-                    result = call(tell)
-                told.put(Done(result, place.used))
+                    images, passes = call(lambda pipe, i, *_: told.put(Step(i + 1, pipe.num_timesteps)))
+                told.put(Done([image.float().cpu() for image in images], place.used, passes))
             except BaseException as error:  # told to the visitor by the thread that waits
                 told.put(error)
 
@@ -309,8 +317,7 @@ class Studio:
                 try:
                     news = told.get(timeout=TELL_AFTER)
                 except queue.Empty:
-                    ahead, wait = self.line.ahead(place)
-                    yield Waiting(ahead, wait)
+                    yield Waiting(*self.line.ahead(place))
                     continue
                 while isinstance(news, Step) and not told.empty():
                     step, news = news, told.get()
@@ -332,11 +339,3 @@ class Studio:
         known = names is None or [name.split(",")[0] for name in names.values()] == list(DIGIT_NAMES)
         classes = self.pipeline(model).denoiser.config.num_classes
         return self.takes_prompts(model) or (known and classes == len(DIGIT_NAMES))
-
-
-def _fits(name: str, config: Any) -> bool:
-    try:
-        make_scheduler(name, config)
-    except ValueError:
-        return False
-    return True

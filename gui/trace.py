@@ -3,7 +3,6 @@
 C channels, H W height and width of one image, n steps.
 """
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,21 +19,27 @@ AT_ONCE = 32
 
 
 @dataclass(frozen=True)
-class Moment:
-    """One image at one step; tensors are (C, H, W) float32, images in about [-1, 1].
-
-    Attributes:
-        timestep: t.
-        alpha, sigma, log_snr: the level of x_t.
-        x_t: what the denoiser was shown.
-        x_0, noise: what its guided prediction says they are.
-        direction: x_0 under the condition minus x_0 without; None where guidance is off and only one was asked for.
-    """
+class Level:
+    """The noise level of a step: t, alpha_t, sigma_t and the logarithm of the signal-to-noise ratio."""
 
     timestep: float
     alpha: float
     sigma: float
     log_snr: float
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One image at one step; tensors are (C, H, W) float32, images in about [-1, 1].
+
+    Attributes:
+        level: of x_t.
+        x_t: what the denoiser was shown.
+        x_0, noise: what its guided prediction says they are.
+        direction: x_0 under the condition minus x_0 without; None where guidance is off and only one was asked for.
+    """
+
+    level: Level
     x_t: torch.Tensor
     x_0: torch.Tensor
     noise: torch.Tensor
@@ -46,15 +51,12 @@ class Glimpse:
     """A moment as the page shows it: pixels take a quarter of the memory.
 
     Attributes:
-        timestep, alpha, sigma, log_snr: as of the moment.
+        level: of the moment.
         guided: whether it has a direction.
         pixels: (4, C, H, W) uint8, its panels.
     """
 
-    timestep: float
-    alpha: float
-    sigma: float
-    log_snr: float
+    level: Level
     guided: bool
     pixels: torch.Tensor
 
@@ -64,57 +66,32 @@ class Glimpse:
         return self.pixels.float() / 255
 
 
-class Recorder:
-    """Looks over the denoiser's shoulder while a pipeline draws one image: a context manager.
+def look(pipeline: Any, path: NoisePath, timestep: torch.Tensor, tensors: dict[str, Any]) -> Moment:
+    """Return what a pipeline's callback saw of one image at a step.
 
     The denoiser's input is x_t at the scale of the noise path, whatever scale the scheduler keeps its own sample at.
 
     Args:
         pipeline: of the call, without a vae.
         path: noise levels that the denoiser was trained on.
+        timestep, tensors: of the callback, the tensors by `TENSOR_INPUTS`.
 
     Raises:
         ValueError: a pipeline that works on latents.
     """
+    if pipeline.vae is not None:
+        raise ValueError("model: it works on latents, which are no pictures; look inside a model of pixels.")
+    x_t = tensors["model_input"][0].float().cpu()
+    alpha, sigma = (level.float() for level in path.levels(timestep.cpu()))
+    prediction_type = pipeline.scheduler.config.get("prediction_type", "flow_prediction")
 
-    def __init__(self, pipeline: Any, path: NoisePath):
-        if pipeline.vae is not None:
-            raise ValueError("model: it works on latents, which are no pictures; look inside a model of pixels.")
-        self._denoiser, self._path = pipeline.denoiser, path
-        self._prediction_type = pipeline.scheduler.config.get("prediction_type", "flow_prediction")
-        self._channels = pipeline.denoiser.config.in_channels
-        self.first: Moment | None = None
-        self._shown: Any = None
+    def split(name: str) -> tuple[torch.Tensor, torch.Tensor]:
+        return split_prediction(prediction_type, tensors[name][0].float().cpu()[: len(x_t)], x_t, alpha, sigma)
 
-    def __enter__(self) -> "Recorder":
-        self._thread = threading.get_ident()  # other drawings share the denoiser
-        self._hook = self._denoiser.register_forward_hook(self._look)
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._hook.remove()
-
-    def _look(self, _: Any, arguments: tuple, output: Any) -> None:
-        if threading.get_ident() == self._thread:
-            sample, timestep = arguments[:2]
-            said = output.sample.detach().float().cpu()[:, : self._channels]
-            self._shown = (sample.detach()[0].float().cpu(), timestep.detach().cpu(), list(said))
-
-    def keep(self, model_output: torch.Tensor) -> Moment:
-        """The moment of a step, given the guided prediction that the callback was told, (1, C, H, W)."""
-        x_t, timestep, said = self._shown
-        alpha, sigma = (level.float() for level in self._path.levels(timestep))
-        x_0, noise = split_prediction(
-            self._prediction_type, model_output[0].detach().float().cpu()[: self._channels], x_t, alpha, sigma
-        )
-        direction = None
-        if len(said) == 2:  # the pipeline asks without the condition first
-            uncond, cond = (split_prediction(self._prediction_type, one, x_t, alpha, sigma)[0] for one in said)
-            direction = cond - uncond
-        level = float(log_snr(alpha, sigma))
-        moment = Moment(float(timestep), float(alpha), float(sigma), level, x_t, x_0, noise, direction)
-        self.first = self.first or moment
-        return moment
+    guided = tensors["cond_output"] is not None and tensors["weak_output"] is not None
+    direction = split("cond_output")[0] - split("weak_output")[0] if guided else None
+    level = Level(float(timestep), float(alpha), float(sigma), float(log_snr(alpha, sigma)))
+    return Moment(level, x_t, *split("model_output"), direction)
 
 
 def panels(moment: Moment) -> torch.Tensor:
@@ -130,8 +107,7 @@ def panels(moment: Moment) -> torch.Tensor:
 
 def glimpse(moment: Moment) -> Glimpse:
     """A moment's level and pictures."""
-    level = (moment.timestep, moment.alpha, moment.sigma, moment.log_snr)
-    return Glimpse(*level, moment.direction is not None, to_bytes(panels(moment)))
+    return Glimpse(moment.level, moment.direction is not None, to_bytes(panels(moment)))
 
 
 def confidences(classifier: DigitClassifier, moments: Sequence[Glimpse]) -> torch.Tensor:

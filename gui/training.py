@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -11,11 +12,12 @@ import gradio as gr
 from PIL import Image
 
 from ..pipelines.loading import SHIPPED_FOLDER, shipped_names
+from .fields import read_number
 from .parts import Desk, Result
 from .pictures import picture, thin
 from .plots import loss_by_time_plot, loss_plot
 from .snippets import training_snippet
-from .words import Complaint
+from .words import Complaint, check_choice
 
 # Seconds between two looks at a run that is followed.
 LOOK_EVERY = 3
@@ -37,22 +39,25 @@ class RunFolder:
     damaged: int = 0
 
 
-def open_run(name: str | None, any_folder: bool) -> RunFolder:
+def open_run(name: Any, known: Sequence[str] | None = None) -> RunFolder:
     """Read a run; a shipped model's folder is one too.
+
+    Args:
+        known: names that may be opened; None is any folder of this machine.
 
     Raises:
         ValueError: no folder of a run, or one that this page may not open.
     """
     from ..training.history import read_history
 
-    name = (name or "").strip()
+    name = str(name or "").strip()
+    if known is not None:
+        check_choice("run", name, known)
     try:
         path = SHIPPED_FOLDER / name if name in shipped_names() else Path(name).expanduser()
         path.exists()
     except (OSError, RuntimeError):  # too long for a name, or the home of nobody
         raise Complaint("no_run", got=name) from None
-    if not any_folder and name not in shipped_names():
-        raise Complaint("not_this_run", got=name, known=", ".join(shipped_names()))
     history = path / "history.jsonl"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of lines that are passed over: the page counts them
@@ -68,55 +73,42 @@ def open_run(name: str | None, any_folder: bool) -> RunFolder:
 
 def training_tab(desk: Desk, tab: gr.Tab, any_folder: bool) -> None:
     """The folder, the curves, and a slider over the grids; the tab itself opens the model's own."""
-    words = desk.words
+    words, models = desk.words, list(desk.studio.models)
+    known = None if any_folder else models
     gr.Markdown(words("training_about"), elem_classes="t2d-about")
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
             run = gr.Dropdown(
-                _choices(desk, any_folder), value=desk.studio.model, allow_custom_value=any_folder,
-                label=words("run"), info=words("run_info"),
-            )  # fmt: skip
+                models, value=models[0], allow_custom_value=any_folder, label=words("run"), info=words("run_info")
+            )
             with gr.Row():
                 button = gr.Button(words("open_run"), variant="primary", scale=2, min_width=120)
                 follow = gr.Checkbox(False, label=words("follow"), container=False, min_width=160)
         with gr.Column(scale=3, min_width=300):
-            slider = gr.Slider(
-                1, 2, value=1, step=1, label=words("grid"), info=words("grid_info"), visible=False,
-                elem_classes="t2d-slider",
-            )  # fmt: skip
+            about: dict[str, Any] = {"label": words("grid"), "info": words("grid_info")}
+            slider = gr.Slider(1, 2, value=1, step=1, visible=False, elem_classes="t2d-slider", **about)
             result = Result(desk, "training")
     plots = gr.HTML("", elem_classes="t2d-plots")
     timer = gr.Timer(LOOK_EVERY, active=False)
     outputs = [*result.outputs, plots, slider]
 
-    def look(name: str, place: float, newest: bool) -> dict:
-        try:
-            found = open_run(name, any_folder)
-            last = len(found.grids)
-            chosen = last if newest else max(1, min(int(place), last))
-            updates = show_run(desk, result, found, chosen)
-        except Exception as error:
-            return result.error(error)
-        moved = gr.update(value=max(chosen, 1), maximum=max(last, 2), visible=last > 1)
-        return {**updates, plots: _plots(desk, found), slider: moved}
+    def look(name: str) -> dict:
+        found = open_run(name, known)
+        last = len(found.grids)
+        moved = gr.update(value=max(last, 1), maximum=max(last, 2), visible=last > 1)
+        return {**show_run(desk, result, found, last), plots: _plots(desk, found), slider: moved}
 
-    def slide(name: str, place: float) -> dict:
-        try:
-            return show_run(desk, result, open_run(name, any_folder), int(place))
-        except Exception as error:
-            return result.error(error)
+    def slide(name: str, place: Any) -> dict:
+        found = open_run(name, known)
+        return show_run(desk, result, found, int(read_number("grid", place, 1, max(len(found.grids), 1))))
 
-    hidden: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    for event in (button.click, tab.select):
-        event(lambda name: look(name, 1, True), run, outputs, **hidden)
-    timer.tick(lambda name: look(name, 1, True), run, outputs, **hidden)
-    slider.input(slide, [run, slider], result.outputs, trigger_mode="always_last", **hidden)
-    follow.change(lambda on: gr.Timer(active=on), follow, timer, **hidden)
-    follow.change(lambda name, on: look(name, 1, True) if on else gr.skip(), [run, follow], outputs, **hidden)
-
-
-def _choices(desk: Desk, any_folder: bool) -> list[str]:
-    return list(dict.fromkeys([desk.studio.model, *shipped_names()])) if any_folder else shipped_names()
+    desk.listen([button.click, tab.select, timer.tick], look, run, outputs, result)
+    desk.listen(slider.input, slide, [run, slider], result.outputs, result, trigger_mode="always_last")
+    desk.listen(follow.change, lambda on: gr.Timer(active=bool(on)), follow, timer)
+    desk.listen(follow.change, lambda name, on: look(name) if on else gr.skip(), [run, follow], outputs, result)
+    desk.when_model_changes(lambda model: model, [run])
+    anew = desk.model.change, lambda model, seen: look(model) if seen else gr.skip()
+    desk.listen(*anew, [desk.model, plots], outputs, result)
 
 
 def show_run(desk: Desk, result: Result, run: RunFolder, place: int) -> dict:

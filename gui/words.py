@@ -1,7 +1,9 @@
 """The words of the page, which stand in assets/words.yaml, and the messages about what a visitor entered."""
 
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -69,6 +71,17 @@ class Complaint(ValueError):
         if "got" in said:
             said["got"] = said["got"] or words("nothing")
         return words(self._key, **said)
+
+
+def check_choice(field: str, got: Any, known: Collection[Any]) -> Any:
+    """Return what was chosen.
+
+    Raises:
+        ValueError: it is none of the `known`; names the `field`, a key of its name.
+    """
+    if got not in known:
+        raise Complaint("bad_choice", field=field, got=str(got or ""), known=", ".join(map(str, known)))
+    return got
 
 
 def cut(text: str, most: int = 80) -> str:

@@ -113,7 +113,7 @@ def test_a_sketch_comes_back_as_it_was_drawn():
     assert moved.sum() == ink.sum() and moved[12:16, 10:18].sum() == ink.sum()
     full = torch.ones(28, 28, dtype=torch.uint8)
     assert torch.equal(centred(full), full)
-    with pytest.raises(ValueError, match="got 1 pixels, expected 28 x 28"):
+    with pytest.raises(ValueError, match="Your sketch: got ff, expected 28 x 28 pixels"):
         read_pad("ff", 28)
 
 
@@ -123,11 +123,11 @@ def test_a_run_s_folder_is_not_for_strangers(tmp_path):
     from text2digit.gui.training import open_run
 
     (tmp_path / "history.jsonl").write_text('{"step": 1, "loss": 1.0}\n')
-    assert open_run(str(tmp_path), any_folder=True).lines == [{"step": 1, "loss": 1.0}]
+    assert open_run(str(tmp_path)).lines == [{"step": 1, "loss": 1.0}]
     with pytest.raises(ValueError, match="Run: got .*, expected one of"):
-        open_run(str(tmp_path), any_folder=False)
+        open_run(str(tmp_path), ["unet-mnist"])
     with pytest.raises(ValueError, match="Run: got nothing, expected a folder with a history.jsonl"):
-        open_run("", any_folder=True)
+        open_run("")
 
 
 def test_a_space_starts_from_its_folder(tmp_path, folder, capsys):

@@ -10,6 +10,7 @@ from text2digit.gui.app import launch_options, make_app
 from text2digit.gui.studio import Studio
 from text2digit.models import DigitUNet2DModel
 from text2digit.pipelines import ClassConditionedDigitPipeline
+from text2digit.pipelines.loading import shipped_names
 from text2digit.schedulers import DDIMScheduler
 
 from ..conftest import randomize
@@ -121,7 +122,8 @@ def test_words_are_in_sight_and_silence_is_told(visit):
     those of digits, and one digit of the model's own choice without a word."""
     page = visit()
     height = box(pictures(page).first)[3]
-    button(page, "a thick slanted seven").click()
+    button(page, "a thin five").click()
+    button(page, "a thick slanted seven").click()  # which is still there
     expect(page.get_by_label("Prompts").locator("visible=true")).to_have_value("a thick slanted seven")
     expect(pictures(page)).to_have_count(1)
     expect(pictures(page).first).to_have_attribute("alt", "Noise that becomes: a thick slanted seven")
@@ -159,6 +161,35 @@ def test_an_error_of_ours_is_told_in_words():
     assert "OverflowError" in told and "앱의 문제입니다" in told and "<b>too" not in told and len(told) < 1000
     told = result.error(ValueError("scheduler: got 'x'"))[result.status]
     assert '<span lang="en">scheduler: got &#x27;x&#x27;</span>' in told
+    said = set()
+    for kind in (ValueError, FileNotFoundError, RuntimeError, NotImplementedError, OverflowError):
+        told = result.error(kind("some English"))[result.status]
+        korean = re.sub('<span lang="en">.*?</span>|<[^>]*>', "", told)
+        assert "some English" in told and not re.search("[A-Za-z]", korean) and len(korean) > 60, korean
+        said.add(korean)
+    assert len(said) == 4
+
+
+def test_without_javascript_the_page_says_so(browser, address):
+    """Would catch a blank page."""
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(address)
+    told = page.locator("body").inner_text()
+    assert "Turn it on and load the page again." in told and "자바스크립트를 켠" in told
+    page.context.close()
+
+
+def test_the_training_tab_follows_the_model(visit):
+    """Would catch the run of the model that was chosen before, when the tab is opened and while it is in sight."""
+    if len(shipped_names()) < 3:
+        pytest.skip("needs the weights that ship")
+    page = visit()
+    for i, name in enumerate(("dit-mnist", "text-mnist")):
+        choose_model(page, name)
+        if i == 0:
+            open_tab(page, "Training")
+        expect(status(page)).to_contain_text(f"{name}: step")
+        expect(page.get_by_label("Run", exact=True).locator("visible=true")).to_have_value(name)
 
 
 def test_a_korean_browser_gets_a_korean_page(visit, address):

@@ -1,5 +1,6 @@
 """The app as a server: who waits for whom, what is refused, what stays in memory."""
 
+import re
 import threading
 import time
 
@@ -62,11 +63,10 @@ def test_a_short_drawing_does_not_wait_for_a_long_one(serve, studio):
     long = Long(Visitor(app, "long"))
     long.wait_for("Step")
     before = len(long.told)
-    *_, (seconds, told) = Visitor(app, "short").press("Draw", steps=4)
-    assert "10 images" in told["t2d-status"] and seconds < 5 and long.is_alive()
-    while len(long.told) < before + 3 and long.is_alive():
+    assert "10 images" in Visitor(app, "short").status("Draw", steps=4) and long.is_alive()
+    while not any("Step" in told for told in long.told[before:]):
+        assert long.is_alive()
         time.sleep(0.05)
-    assert "Step" in long.told[-1]
     long.end()
 
 
@@ -100,9 +100,11 @@ def test_stop_ends_the_way_between_two_digits(serve, studio):
     app = serve(studio)
     visitor = Visitor(app, "between")
     stop = visitor.function("Stop", 5)
-    threading.Timer(3, visitor.call, (stop, [])).start()
-    *_, (seconds, told) = visitor.press("Draw the images between", number_of_images=20, steps=500)
-    assert "Stopped." in told["t2d-status"] and seconds < 20
+    drawing = visitor.press("Draw the images between", number_of_images=20, steps=500)
+    begun, _ = next(drawing)
+    visitor.call(stop, [])
+    *_, (seconds, told) = drawing
+    assert "Stopped." in told["t2d-status"] and seconds - begun < 20
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def test_digits_of_numbers_are_images(serve, text_studio):
     different = "".join(f"{100_000 + i}\n" for i in range(100_000))
     started = time.perf_counter()
     assert "Images: got 100,000" in visitor.status("Draw", prompts_one_per_line=different, steps=1)
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < 5
 
 
 DAMAGED = {
@@ -208,3 +210,32 @@ def test_a_drawing_is_dropped_when_the_model_changes(serve, folder, tmp_path):
     long.join(timeout=60)
     assert not long.is_alive() and "another model was chosen" in long.told[-1]
     assert f"{folder}: 10 images" in visitor.status("Draw", model=folder, steps=4)
+
+
+# What no field of the page sends, or a visitor types in few of them.
+HOSTILE = (None, "x", -1, 1e9, [], [[]], {}, True)
+
+
+def test_values_that_no_field_sends_are_told_in_words(serve, studio, capfd):
+    """Would catch a slider, number or choice out of its range that is an error without words, and a traceback."""
+    app = serve(studio)
+    visitor, drawn, tried = Visitor(app, "hostile"), set(), 0
+    for function in app.fns.values():
+        first = visitor.inputs(function)
+        for place, block in enumerate(function.inputs):
+            if type(block).__name__ == "State" or (function.queue and block.label in drawn):
+                continue
+            for value in HOSTILE:
+                data = [*first[:place], value, *first[place + 1 :]]
+                if function.queue:
+                    *_, (_, told) = visitor.run(function, data)
+                    drawn.add(block.label)
+                    assert re.search("role=.(alert|status)", str(told["t2d-status"])), (block.label, value)
+                else:
+                    told = visitor.ask(function, data)
+                    assert "data" in told or told["error"], (function.targets, block.label, value)
+                tried += 1
+    assert tried > 300 and "Traceback" not in "".join(capfd.readouterr())
+    assert "Noise added: got 7, expected a number from 0 to 1" in visitor.status("Redraw", noise_added=7)
+    for field, told in (("guidance_starts_at_(%)", "got -1"), ("scheduler", "got -1, expected one of own, ddim")):
+        assert told in visitor.status("Draw", **{field: -1})

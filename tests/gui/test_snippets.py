@@ -47,6 +47,15 @@ def run_and_compare(update, result, name, tmp_path, monkeypatch):
     return np.asarray(Image.open(png))
 
 
+def end_of(updates):
+    """What a generator of updates returns."""
+    while True:
+        try:
+            next(updates)
+        except StopIteration as end:
+            return end.value
+
+
 @pytest.mark.parametrize("scheduler, spacing", [(OWN, OWN), (OWN, "log_snr"), ("ddpm", OWN), ("dpm++", "leading")])
 def test_draw(studio, folder, scheduler, spacing, tmp_path, monkeypatch):
     """Would catch a setting that the code leaves out: each of these changes the pixels."""
@@ -76,7 +85,7 @@ def test_inside(studio, folder, scheduler, scale, tmp_path, monkeypatch):
     desk, result, _ = desk_of(studio)
     with gr.Blocks(analytics_enabled=False):
         plots = gr.HTML()
-    *_, trace = record(desk, Settings(folder, 4, scale, scheduler, seed=2, interval=(0.5, 1)), [6])
+    trace = end_of(record(desk, result, Settings(folder, 4, scale, scheduler, seed=2, interval=(0.5, 1)), [6]))
     update = show(desk, result, plots, trace, 3)
     assert "Step 3 of" in update[result.status] and update[plots].count("<svg") == 3
     run_and_compare(update, result, "inside.png", tmp_path, monkeypatch)
@@ -86,7 +95,7 @@ def test_inside_of_a_prompt(text_studio, text_folder, tmp_path, monkeypatch):
     desk, result, asked = desk_of(text_studio)
     with gr.Blocks(analytics_enabled=False):
         plots = gr.HTML()
-    *_, trace = record(desk, Settings(text_folder, 3, 2), ["a thin 7"])
+    trace = end_of(record(desk, result, Settings(text_folder, 3, 2), ["a thin 7"]))
     run_and_compare(show(desk, result, plots, trace, 2), result, "inside.png", tmp_path, monkeypatch)
     with pytest.raises(ValueError, match="a number of 2 digits, expected one digit"):
         asked.read(text_folder, None, "42")
@@ -144,7 +153,7 @@ def test_training(studio, tmp_path, monkeypatch):
     (run / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 3')
     for step in (10, 20):
         Image.new("L", (30, 30), step).save(run / "samples" / f"step-{step:06d}.png")
-    found = open_run(str(run), any_folder=True)
+    found = open_run(str(run))
     assert [line["step"] for line in found.lines] == [10, 20] and len(found.grids) == 2
     update = show_run(desk, result, found, 1)
     assert "Samples after step 10" in update[result.picture] and "loss 0.0500" in update[result.status]

@@ -7,33 +7,28 @@ import time
 import pytest
 import torch
 
-from text2digit.gui.studio import OWN, Done, Forwards, Settings, Step, Studio
+from text2digit.gui.studio import OWN, Done, Settings, Step, Studio
 from text2digit.schedulers import DDIMScheduler
-
-BOTH = ("latents", "model_output")
 
 
 def draw(studio, settings, counted=None):
-    """A drawing; what its forwards looked at is added to `counted`."""
+    """A drawing of a three; what its forwards looked at is added to `counted`, as far as it came."""
+    looked, me = [], []
+    hook = lambda _, shown: looked.append(len(shown[0])) if threading.get_ident() in me else None  # noqa: E731
+    handle = studio.pipeline(settings.model).denoiser.register_forward_pre_hook(hook)
     pipeline = studio.prepare(settings)
+    own_call = type(pipeline).__call__
 
-    def call(tell):
-        with Forwards(pipeline.denoiser) as forwards:
-            try:
-                return pipeline(
-                    [3],
-                    num_inference_steps=settings.steps,
-                    guidance_scale=settings.guidance_scale,
-                    generator=settings.seed,
-                    output_type="pt",
-                    callback_on_step_end=tell,
-                    callback_on_step_end_tensor_inputs=BOTH,
-                ).images
-            finally:
-                if counted is not None:
-                    counted.append(forwards.seen)
+    def call(*arguments, **named):
+        me.append(threading.get_ident())
+        return own_call(pipeline, *arguments, **named)
 
-    return studio.stream(call)
+    try:
+        yield from studio.draw(settings, [3], pipeline=call)
+    finally:
+        handle.remove()
+        if counted is not None:
+            counted.append(sum(looked))
 
 
 def test_defaults_are_the_model_s_own(studio, folder):
@@ -57,7 +52,7 @@ def test_every_spacing_that_is_offered_draws(studio, folder, name):
     """Would catch a choice that can only fail, such as our log_snr for a scheduler of diffusers."""
     for spacing in [OWN, *studio.spacings(folder, name)]:
         *_, done = draw(studio, Settings(folder, 3, 1.5, name, spacing))
-        assert isinstance(done, Done) and done.result.isfinite().all()
+        assert isinstance(done, Done) and done.images[0].isfinite().all()
 
 
 def test_only_schedulers_that_fit_are_offered(studio, folder):
@@ -91,10 +86,11 @@ def test_schedulers_of_a_flow_are_made_in_silence(pipeline, tmp_path):
 def test_streaming_is_the_pipeline_s_own_call(studio, folder):
     """Would catch a second sampler, or a frame that is not of this call."""
     settings = Settings(folder, 4, 1.5, seed=5)
-    *steps, done = draw(studio, settings)
+    latents = []
+    *steps, done = studio.draw(settings, [3], lambda pipe, i, t, tensors: latents.append(tensors["latents"]))
     plain = studio.pipeline(folder)([3], generator=5, output_type="pt").images
-    assert torch.equal(done.result, plain) and steps[-1].index == steps[-1].total == 4
-    assert torch.equal((steps[-1].latents / 2 + 0.5).clamp(0, 1), plain)
+    assert torch.equal(torch.stack(done.images), plain) and steps[-1].index == steps[-1].total == 4
+    assert torch.equal((latents[-1] / 2 + 0.5).clamp(0, 1), plain)
 
 
 def test_the_last_step_is_told_to_who_is_slow(studio, folder):
@@ -134,7 +130,7 @@ def test_one_forward_at_a_time(studio, folder):
 
     def visit(seed):
         *_, done = draw(studio, Settings(folder, 20 + seed, 1.5, seed=seed), counted)
-        images[seed] = done.result
+        images[seed] = torch.stack(done.images)
 
     threads = [threading.Thread(target=visit, args=(seed,)) for seed in range(4)]
     for thread in threads:
@@ -154,8 +150,8 @@ def test_one_forward_at_a_time(studio, folder):
 def test_forwards_are_counted_and_not_reckoned(studio, folder, scheduler, forwards):
     """Would catch a cost of steps times two, which is wrong for Heun: its steps but the last ask the model twice."""
     counted = []
-    list(draw(studio, Settings(folder, 4, 1.5, scheduler), counted))
-    assert counted == [forwards]
+    *_, done = draw(studio, Settings(folder, 4, 1.5, scheduler), counted)
+    assert counted == [forwards] == [sum(done.passes)]
 
 
 def test_too_much_work_is_refused(studio, folder, text_studio, text_folder, monkeypatch):
@@ -179,7 +175,7 @@ def test_too_much_work_is_refused(studio, folder, text_studio, text_folder, monk
 
 def test_an_unknown_model_is_refused(studio):
     """Would catch a page that loads whatever name a visitor sends."""
-    with pytest.raises(ValueError, match="model: got '/etc', expected one of"):
+    with pytest.raises(ValueError, match="Model: got /etc, expected one of"):
         studio.pipeline("/etc")
 
 

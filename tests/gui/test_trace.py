@@ -5,33 +5,33 @@ import torch
 
 from text2digit.gui.pictures import Film, thin
 from text2digit.gui.studio import Settings
-from text2digit.gui.trace import Recorder, confidences, glimpse, panels
+from text2digit.gui.trace import Moment, confidences, glimpse, look, panels
 from text2digit.pipelines.images import to_uint8
-
-BOTH = ("latents", "model_output")
 
 
 def record(studio, settings):
     """Moments of a call, and the latents after each of its steps."""
-    pipeline, kept, moments = studio.prepare(settings), [], []
-    recorder = Recorder(pipeline, studio.path(settings.model))
+    kept, moments = [], []
 
-    def keep(pipe, i, t, tensors):
-        moments.append(recorder.keep(tensors["model_output"]))
+    def watch(pipe, i, t, tensors):
+        moments.append(look(pipe, studio.path(settings.model), t, tensors))
         kept.append(tensors["latents"][0])
-        return {}
 
-    with recorder:
-        pipeline(
-            3,
-            num_inference_steps=settings.steps,
-            guidance_scale=settings.guidance_scale,
-            generator=settings.seed,
-            callback_on_step_end=keep,
-            callback_on_step_end_tensor_inputs=BOTH,
-        )
-    assert recorder.first is moments[0]
+    list(studio.draw(settings, [3], watch))
     return moments, kept
+
+
+def test_what_is_shown_is_what_the_model_was_shown(studio, folder):
+    """Would catch a sample taken before it is scaled, or after the step, and two conditions swapped."""
+    seen = []
+    hook = lambda _, shown, said: seen.append((shown[0], shown[1], said.sample))  # noqa: E731
+    studio.pipeline(folder).denoiser.register_forward_hook(hook)
+    for scheduler, scale in (("euler", 1.5), ("heun", 0.5), ("ddim", 1), ("ddpm", 0)):
+        seen.clear()
+        moments, _ = record(studio, Settings(folder, 4, scale, scheduler))
+        for moment, (shown, timestep, said) in zip(moments, seen, strict=True):
+            assert torch.equal(moment.x_t, shown[0]) and moment.level.timestep == timestep
+            assert (moment.direction is None) == (len(said) == 1) == (scale in (0, 1))
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "ddpm", "dpm++", "unipc", "euler", "heun"])
@@ -39,7 +39,7 @@ def test_x_t_is_made_of_the_x_0_and_the_noise(studio, folder, scheduler):
     """Would catch the scheduler's own sample taken for x_t (Euler's is 157 times larger), or another step's level."""
     moments, _ = record(studio, Settings(folder, 4, 1.5, scheduler))
     for moment in moments:
-        again = moment.alpha * moment.x_0 + moment.sigma * moment.noise
+        again = moment.level.alpha * moment.x_0 + moment.level.sigma * moment.noise
         torch.testing.assert_close(again, moment.x_t, atol=1e-4, rtol=1e-4)
         assert moment.x_t.std() < 2
 
@@ -49,7 +49,7 @@ def test_x_t_is_what_the_last_step_left(studio, folder):
     moments, kept = record(studio, Settings(folder, 4, 1.5, "ddim"))
     for moment, left in zip(moments[1:], kept, strict=False):
         assert torch.equal(moment.x_t, left)
-    assert [moment.timestep for moment in moments] == [999, 749, 499, 249]
+    assert [moment.level.timestep for moment in moments] == [999, 749, 499, 249]
 
 
 def test_the_direction_is_with_minus_without(studio, folder):
@@ -96,9 +96,7 @@ def test_confidence_is_of_x_0(studio, folder):
     found = confidences(studio.classifier(folder), list(map(glimpse, moments)))
     assert found.shape == (4, 10)
     torch.testing.assert_close(found.sum(dim=1), torch.ones(4))
-    white = [
-        type(m)(m.timestep, m.alpha, m.sigma, m.log_snr, m.x_t, -torch.ones(1, 28, 28), m.noise, None) for m in moments
-    ]
+    white = [Moment(m.level, m.x_t, -torch.ones(1, 28, 28), m.noise, None) for m in moments]
     assert not torch.allclose(found, confidences(studio.classifier(folder), list(map(glimpse, white))))
 
 
@@ -106,4 +104,4 @@ def test_latents_are_no_pictures(studio, folder):
     pipeline = studio.prepare(studio.settings(folder))
     pipeline.vae = object()
     with pytest.raises(ValueError, match="it works on latents"):
-        Recorder(pipeline, studio.path(folder))
+        look(pipeline, studio.path(folder), torch.tensor(0), {})

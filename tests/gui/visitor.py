@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+import urllib.error
 import urllib.request
 from html import unescape
 
@@ -43,11 +44,22 @@ class Visitor:
         """Call what is answered at once; returns its outputs."""
         return json.loads(self._post("run/predict", function, data))
 
+    def ask(self, function, data):
+        """Call what is answered at once; returns what the server says, whatever its status."""
+        try:
+            return self.call(function, data)
+        except urllib.error.HTTPError as error:
+            return json.loads(error.read())
+
     def press(self, button, place=0, **values):
         """Press a button; yields (seconds since, {class of the output: value}) for each update."""
         function = self.function(button, place)
+        return self.run(function, self.inputs(function, **values))
+
+    def run(self, function, data):
+        """As `press`, of a function with all of its inputs."""
         started = time.perf_counter()
-        self._post("queue/join", function, self.inputs(function, **values))
+        self._post("queue/join", function, data)
         names = [(getattr(block, "elem_classes", None) or [type(block).__name__])[0] for block in function.outputs]
         told = [None] * len(names)
         url = f"{self.address}/gradio_api/queue/data?session_hash={self.session}"

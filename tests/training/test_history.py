@@ -71,7 +71,7 @@ def test_push_info_and_the_app_pass_over_a_damaged_line(damaged, tmp_path, capsy
     pytest.importorskip("gradio", reason="needs the extra gui")
     from text2digit.gui.training import open_run
 
-    found = open_run(str(folder), any_folder=True)
+    found = open_run(str(folder))
     assert found.lines == GOOD and found.damaged == 1  # which the page says
 
 
