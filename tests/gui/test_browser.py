@@ -29,10 +29,12 @@ VISITORS = 10
 
 @pytest.fixture(scope="module")
 def address():
-    """The app, served as `text2digit play` serves it."""
+    """The app, served as `text2digit play` serves it, but that a busy machine may take its time."""
     app = make_app(Studio("unet-mnist"))
     app.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **launch_options())
-    yield app.local_url
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("text2digit.gui.studio.MOST_SECONDS", 1e9)
+        yield app.local_url
     app.close()
 
 
