@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from .. import schedulers
 from ..config import RunConfig, config_from_dict, config_to_dict, save_config
 from ..evaluation.classifier import pipeline_identity
-from ..evaluation.evaluate import to_markdown
+from ..evaluation.measure import to_markdown
 from ..models.saved import as_value_error, read_json
 from ..pipelines.foreign import ON_A_FLOW, ON_A_PATH
 from . import shapes
