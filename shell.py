@@ -144,8 +144,6 @@ def guard(work: Callable[[], Result | None], translate: Callable[[str], str] = s
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a console's encoding lacks is shown as an escape
             stream.reconfigure(errors="backslashreplace")
-    # A second Ctrl-C, while the interpreter ends, would print a traceback.
-    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     try:
         try:
             result = work()
@@ -167,6 +165,9 @@ def guard(work: Callable[[], Result | None], translate: Callable[[str], str] = s
         told = message if isinstance(error, Ended) else f"error: {message}"
         say("\n".join(printable(line) for line in told.splitlines()), by_all=not is_refusal)
         return getattr(error, "exit_status", WRONG_INPUT if is_refusal else FAILED)
+    finally:
+        # A second Ctrl-C, while the interpreter ends, would print a traceback. What is registered last runs first.
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
 
 def _print(text: str) -> None:

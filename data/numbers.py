@@ -6,6 +6,7 @@ both languages follow one grammar, which is small, and tested against num2words,
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from .words import ENGLISH_ORDINALS, ENGLISH_WORDS, KOREAN_ORDINALS, NATIVE_KOREAN, NUMERAL_ORDINALS, SINO_KOREAN
 
@@ -76,6 +77,10 @@ def korean_numbers(word: str, start: int) -> list[int]:
     return stops
 
 
+_GROUPED = re.compile(r"\d{1,3}(,\d{3})+,?")
+
+
+@lru_cache  # a prompt may say one number thousands of times
 def parse_number(text: str) -> tuple[int, ...]:
     """The digits of a whole number, from the left.
 
@@ -89,8 +94,7 @@ def parse_number(text: str) -> tuple[int, ...]:
         ValueError: it is no number, has a sign or a fraction, or has more than `MAX_DIGITS` digits.
     """
     words = text.lower().replace("-", " ").split() if not re.match(r"\s*-", text) else []
-    grouped = re.compile(r"\d{1,3}(,\d{3})+,?")
-    words = [word.replace(",", "") if grouped.fullmatch(word) else word.rstrip(",") for word in words]
+    words = [word.replace(",", "") if _GROUPED.fullmatch(word) else word.rstrip(",") for word in words]
     digits = _parse(words)
     if digits is None:
         raise no_number(text)

@@ -81,7 +81,7 @@ WRONG = [
     ("train --epochs x", "epochs: got 'x', expected"),
     ("train --config nothing", "neither a file nor a recipe"),
     ("train --hub-model-id a/b", "--hub-model-id: got a name without --push-to-hub"),
-    ("train training.epoch=1", "Did you mean 'epochs'"),
+    ("train training.epoch=1", "Did you mean training.epochs?"),
 ]
 
 

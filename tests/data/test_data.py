@@ -212,11 +212,11 @@ def mirror(tmp_path, monkeypatch):
 
 def test_first_use_downloads_and_the_second_does_not(mirror, tmp_path, capsys):
     assert len(load_from(tmp_path / "cache", "kmnist")) == 60000
-    assert "downloading" in capsys.readouterr().out
+    assert "downloading" in capsys.readouterr().err
     for path in mirror.iterdir():
         path.unlink()
     assert len(load_from(tmp_path / "cache", "kmnist")) == 60000
-    assert "downloading" not in capsys.readouterr().out
+    assert "downloading" not in capsys.readouterr().err
 
 
 def test_a_damaged_download_is_refused(mirror, tmp_path):

@@ -59,7 +59,7 @@ def test_a_last_line_that_is_being_written_is_no_damage(cut, tmp_path, recwarn):
 def test_push_info_and_the_app_pass_over_a_damaged_line(damaged, tmp_path, capsys, monkeypatch):
     """AttributeError in push, "Error" without words in the app."""
     told = {way: {"pipeline": "A"} for way in ("with_package", "without_package")}
-    monkeypatch.setattr("text2digit.push_to_hub.load_tree_back", lambda tree: told)  # has a test of its own
+    monkeypatch.setattr("text2digit.sharing.tree.load_tree_back", lambda tree: told)  # has a test of its own
     folder = shutil.copytree(SHIPPED_FOLDER / "dit-mnist", tmp_path / "mine")
     write(folder / "history.jsonl", damaged)
     with pytest.warns(UserWarning, match="line 2"):
