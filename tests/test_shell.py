@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -93,9 +94,16 @@ def test_wrong_command_lines_end_with_2_and_a_message(line, message, tmp_path, m
     Path("folder.png").mkdir()
     Path("full").mkdir()
     (tmp_path / "full" / "mine").touch()
-    monkeypatch.setattr(shell, "set_up", lambda: pytest.fail("work began"))
-    for module in ("sample_text2digit", "evaluation.evaluate", "training.average", "gui.play", "train_text2digit"):
-        monkeypatch.setattr(f"text2digit.{module}.set_up", shell.set_up)
+    # shell last: a module that is imported while it is patched would keep the patch for good
+    for module in (
+        "sample_text2digit",
+        "evaluation.evaluate",
+        "training.average",
+        "gui.play",
+        "train_text2digit",
+        "shell",
+    ):
+        monkeypatch.setattr(import_module(f"text2digit.{module}"), "set_up", lambda: pytest.fail("work began"))
     before = sorted(tmp_path.rglob("*"))
     assert cli.main(line.split()) == 2
     said = capsys.readouterr()
