@@ -110,7 +110,11 @@ _FIRST_OF_SEVERAL = {text.split()[0] for text in LEXICON if " " in text}
 _MOST_WORDS = max(text.count(" ") for text in LEXICON) + 1
 _ENDINGS = {*PARTICLES, *words_in(SUFFIXES), *words_in(KINDS["K"])}
 _KOREAN = {word for word in KNOWN | set(LEXICON) if language_of(word) == "ko" and not is_number_word(word)}
-_LONGEST = max(map(len, _KOREAN | _ENDINGS))
+# First letter of what may be a part of a Korean word: lengths of these parts, longer ones first.
+_LENGTHS = {
+    first: sorted({len(part) for part in parts}, reverse=True)
+    for first, parts in groupby(sorted(_KOREAN | _ENDINGS), itemgetter(0))
+}
 
 
 def tokens_of(prompt: str) -> tuple[list[Token], dict[str, str]]:
@@ -219,8 +223,10 @@ def _parts_at(word: str, start: int) -> Iterator[tuple[int, str]]:
         yield len(word), "ending"
     for stop in korean_numbers(word, start):
         yield stop, "number"
-    for stop in range(min(start + _LONGEST, len(word)), start, -1):
-        part = word[start:stop]
+    for length in _LENGTHS.get(word[start], ()):
+        stop, part = start + length, word[start : start + length]
+        if stop > len(word):
+            continue
         if start and part in _ENDINGS:
             yield stop, "ending"
         elif part in _KOREAN and (start or part not in _ENDINGS or word[stop:] in {"", *PARTICLES}):

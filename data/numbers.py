@@ -46,6 +46,7 @@ def cut_middle(text: str, longest: int = 60) -> str:
     return repr(text) if len(text) <= longest else f"{text[:half]!r} … {text[-half:]!r}"
 
 
+@lru_cache  # as `parse_number`
 def is_number_word(word: str) -> bool:
     """Whether a lower-case word, without punctuation around it, can be a part of a number."""
     return word in ENGLISH or word.isdecimal() or is_roman(word) or (not word.isascii() and _parse([word]) is not None)
