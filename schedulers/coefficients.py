@@ -111,12 +111,13 @@ def transition(level_t: Level, level_s: Level) -> tuple[float, float]:
 
     Returns:
         alpha_{t|s} = alpha_t / alpha_s and variance_{t|s} = sigma_t^2 - alpha_{t|s}^2 * sigma_s^2, which on a variance
-        preserving path is 1 - alpha_{t|s}^2, and the paper's beta_t when s = t - 1.
+        preserving path is 1 - alpha_{t|s}^2, and the paper's beta_t when s = t - 1. It is never negative, not by
+        rounding either: alpha_{t|s} <= 1 and sigma_s <= sigma_t, and rounding keeps the order of numbers.
 
     Source: 2107.00630, appendix A.1.
     """
     alpha_ts = level_t[0] / level_s[0] if level_s[0] else 0.0  # pure noise has nothing to hand on
-    return alpha_ts, max(level_t[1] ** 2 - (alpha_ts * level_s[1]) ** 2, 0.0)
+    return alpha_ts, level_t[1] ** 2 - (alpha_ts * level_s[1]) ** 2
 
 
 def _steps(

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from text2digit import DDIMScheduler, DDPMScheduler, UniPCMultistepScheduler
-from text2digit.schedulers.coefficients import Walk, ddim_plan, unipc_plan
+from text2digit.schedulers.coefficients import Walk, ddim_plan, transition, unipc_plan
 
 VP = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
 FLOW = {"beta_schedule": "flow", "prediction_type": "flow_prediction"}
@@ -72,3 +72,15 @@ def test_a_plan_that_begins_later_looks_back_at_nothing():
     plan = unipc_plan([900, 600, 300, -1], levels, "epsilon", begin=1)
     assert [step.t for step in plan] == [600, 300] and plan[0].correct == () and len(plan[0].advance) == 2
     assert len(plan[1].correct) == 3
+
+
+@pytest.mark.parametrize("beta", [1e-18, 1e-16, 3e-16, 1e-14, 1e-9])
+def test_no_step_between_levels_that_are_alike_has_a_negative_variance(beta):
+    """Would catch a formula of the variance that rounds to less than 0, whose root is an error, such as
+    1 - (alpha_t / alpha_s)^2 with levels of another rounding."""
+    scheduler = DDPMScheduler(num_train_timesteps=40, trained_betas=[0.3, *[beta] * 39], prediction_type="sample")
+    levels = [scheduler.level(t) for t in range(39, -2, -1)]
+    for noisier, cleaner in zip(levels, levels[1:], strict=False):
+        alpha_ts, variance = transition(noisier, cleaner)
+        assert 0 <= variance < 1 and alpha_ts <= 1
+    assert len(scheduler.make_plan(list(range(39, -1, -1)))) == 40
