@@ -5,9 +5,6 @@ The plain one is what one would write down in an afternoon: a UNet of the same s
 has is not measured again; remove it to begin anew.
 """
 
-import argparse
-import itertools
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,13 +13,9 @@ from typing import Any
 import torch
 
 from ..config import load_config
-from ..evaluation.page import measure_apart, read_results, write_results, write_table
-from ..runtime import describe_device, describe_software, say
-from ..shell import Parser, Result, command, number, output
-from .quality import measured_here, score, train_timed
+from ..evaluation.page import markdown_table
+from .study import Study, score, train_timed
 
-FOLDER = Path(__file__).resolve().parent
-RESULTS, PAGE = FOLDER / "results" / "five-minutes.json", FOLDER / "README.md"
 SCALES = (1.0, 1.25, 1.5)
 PLAIN = (
     "model.block_out_channels=[32, 64]",
@@ -62,46 +55,21 @@ def measure(system: str, seed: int, folder: Path) -> dict[str, Any]:
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
     """A line for each system, seed and scale of guidance."""
+    head = ("system", "seed", "guidance", "Fréchet distance", "accuracy", "precision / recall", "trained")
     rows = [
-        "| system | seed | guidance | Fréchet distance | accuracy | precision / recall | trained |",
-        "|---|---|---|---|---|---|---|",
+        (
+            *(each["system"], each["seed"], scale, f"{figures['frechet_distance']:.3f}", f"{figures['accuracy']:.2%}"),
+            f"{figures['precision']:.3f} / {figures['recall']:.3f}",
+            f"{each['images']:,} images in {each['seconds'] / 60:.1f} min",
+        )
+        for each in results
+        for scale, figures in each["by_guidance"].items()
     ]
-    for each in results:
-        for scale, figures in each["by_guidance"].items():
-            rows.append(
-                f"| {each['system']} | {each['seed']} | {scale} | {figures['frechet_distance']:.3f} | "
-                f"{figures['accuracy']:.2%} | {figures['precision']:.3f} / {figures['recall']:.3f} | "
-                f"{each['images']:,} images in {each['seconds'] / 60:.1f} min |"
-            )
-    return "\n".join(rows) + "\n"
+    return markdown_table(head, rows)
 
 
-def run_missing(arguments: argparse.Namespace) -> Result:
-    """Measure what the file of results has not, each in a process of its own."""
-    if arguments.measure:
-        return measured_here(measure, arguments)
-    results = read_results(arguments.out)
-    done = {(each["system"], each["seed"]) for each in results}
-    for seed, system in itertools.product(arguments.seeds, SYSTEMS):
-        if (system, seed) not in done:
-            results.append(measure_apart("text2digit.benchmarks.five_minutes", system, "--seeds", str(seed)))
-            say(json.dumps(results[-1]))
-            facts = {"device": describe_device(torch.device("cpu")), **describe_software()}
-            write_results(arguments.out, facts, results)
-    if arguments.out == RESULTS:
-        write_table("five-minutes", table(results), PAGE)
-    return Result(table(results))
-
-
-def flags(parser: Parser) -> None:
-    """Of the command."""
-    add = parser.add_argument
-    add("--seeds", nargs="+", type=number(int, 0), default=[0, 1], help="of weights, order and noise (0 1)")
-    add("--out", type=output(".json"), default=str(RESULTS), help="file of the results (%(default)s)")
-    add("--measure", choices=SYSTEMS, help="measure this one in this process, and print JSON")
-
-
-main = command("python -m text2digit.benchmarks.five_minutes", __doc__, flags, run_missing)
+STUDY = Study("five_minutes", "system", SYSTEMS, measure, table, jobs=1)
+main = STUDY.command(__doc__)
 
 if __name__ == "__main__":
     sys.exit(main())

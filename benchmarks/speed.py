@@ -18,10 +18,11 @@ import diffusers
 import torch
 from diffusers.models.modeling_utils import ModelMixin
 from torch.nn import functional as F
+from torch.utils.benchmark import Measurement, Timer
 
 from ..config import load_config
 from ..data import ImageData
-from ..evaluation.page import measure_apart, write_table
+from ..evaluation.page import markdown_table, write_table
 from ..models import build_model
 from ..pipelines import ClassConditionedDigitPipeline
 from ..pipelines.pipeline_digit import Denoiser
@@ -31,6 +32,7 @@ from ..shell import Parser, Result, command, number, output, set_up
 from ..training.loop import train_step
 from ..training.planning import BACKWARD_FACTOR, flops_per_image
 from ..training.prepare import assemble_run, make_accelerator
+from .study import measure_apart
 
 TRAIN_BATCH = 128
 SAMPLE_STEPS, SAMPLE_BATCHES = 10, (1, 100)
@@ -81,33 +83,28 @@ SYSTEMS: dict[str, Callable[[], ModelMixin]] = {
     "DigitDiT2DModel": lambda: _ours(RECIPES["DigitDiT2DModel"]),
     "diffusers DiTTransformer2DModel": _diffusers_dit,
 }
-FIGURES = {
-    "parameters": "parameters",
-    "mflop": "MFLOP forward",
-    "train": "training, images/s",
-    "loop": "the loop adds",
-    "share": "share of peak",
-    "sample_1": "sampling, images/s, batch 1",
-    "sample_100": "batch 100",
-    "pipeline": "the pipeline adds",
-    "memory_gib": "memory, GiB",
+FIGURES: dict[str, tuple[str, str | None]] = {  # title and format; none is two digits or more
+    "parameters": ("parameters", "{:,.0f}"),
+    "mflop": ("MFLOP forward", "{:.1f}"),
+    "train": ("training, images/s", None),
+    "loop": ("the loop adds", "{:.1%}"),
+    "share": ("share of peak", "{:.0%}"),
+    "sample_1": ("sampling, images/s, batch 1", None),
+    "sample_100": ("batch 100", None),
+    "pipeline": ("the pipeline adds", "{:.1%}"),
+    "memory_gib": ("memory, GiB", "{:.1f}"),
 }
 
 
+def timed(call: Callable[[], Any], seconds: float) -> Measurement:
+    """Times of a call over about so many seconds, after some to warm up, on the threads that are set."""
+    timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
+    return timer.blocked_autorange(min_run_time=seconds)
+
+
 def seconds_per_call(call: Callable[[], Any], seconds: float = SECONDS) -> float:
-    """Median time of a call over about so many seconds; the first, or two where they are short, warm up."""
-    last = 0.0
-    for _ in range(2):
-        if last < 1.0:
-            started = time.perf_counter()
-            call()
-            last = time.perf_counter() - started
-    times = []
-    for _ in range(max(3, int(seconds / last))):
-        started = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
+    """Median time of a call."""
+    return timed(call, seconds).median
 
 
 def cost_around(bare: Callable[[], Any], whole: Callable[[], Any], seconds: float = SECONDS) -> float:
@@ -116,7 +113,7 @@ def cost_around(bare: Callable[[], Any], whole: Callable[[], Any], seconds: floa
     The two take turns, so that a machine that slows down slows both.
     """
     shares = []
-    pairs = max(3, int(seconds / (seconds_per_call(bare, 0) + seconds_per_call(whole, 0))))
+    pairs = max(3, int(seconds / (seconds_per_call(bare, 0.1) + seconds_per_call(whole, 0.1))))
     for _ in range(pairs):
         started = time.perf_counter()
         bare()
@@ -129,12 +126,7 @@ def cost_around(bare: Callable[[], Any], whole: Callable[[], Any], seconds: floa
 def matmul_peak(size: int = 2048) -> float:
     """The most float32 operations per second that a product of two square matrices reaches."""
     a, b = torch.randn(size, size), torch.randn(size, size)
-    times = []
-    for _ in range(12):
-        started = time.perf_counter()
-        a @ b
-        times.append(time.perf_counter() - started)
-    return 2 * size**3 / min(times)
+    return 2 * size**3 / min(timed(lambda: a @ b, 1.0).times)
 
 
 def training_step(model: ModelMixin) -> Callable[[], None]:
@@ -229,9 +221,9 @@ def summarise(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def table(report: dict[str, Any]) -> str:
     """The figures as Markdown: median (least to most). One that an older report has of no system is left out."""
     known = [key for key in FIGURES if any(key in figures for figures in report["systems"].values())]
-    rows = [["system", *(FIGURES[key] for key in known)], ["---"] * (len(known) + 1)]
-    for name, figures in report["systems"].items():
-        rows.append([f"`{name}`", *(_cell(key, figures.get(key)) for key in known)])
+    rows = [
+        (f"`{name}`", *(_cell(key, figures.get(key)) for key in known)) for name, figures in report["systems"].items()
+    ]
     machine = report["machine"]
     note = (
         f"{report['date'][:10]}, {machine['device']}, torch {machine['versions']['torch']}, diffusers "
@@ -239,22 +231,17 @@ def table(report: dict[str, Any]) -> str:
         f"training at batch {TRAIN_BATCH}, sampling {SAMPLE_STEPS} steps with guidance; median of {report['rounds']} "
         "rounds (least to most)."
     )
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + f"\n\n{note}\n"
+    return markdown_table(("system", *(FIGURES[key][0] for key in known)), rows) + f"\n{note}\n"
 
 
 def _cell(key: str, figure: dict[str, float] | None) -> str:
     if figure is None:
         return "–"
-    shapes: dict[str, Callable[[float], str]] = {
-        "parameters": lambda x: f"{x:,.0f}",
-        "mflop": lambda x: f"{x:.1f}",
-        "share": lambda x: f"{x:.0%}",
-        "loop": lambda x: f"{x:.1%}",
-        "pipeline": lambda x: f"{x:.1%}",
-        "memory_gib": lambda x: f"{x:.1f}",
-    }
-    shape = shapes.get(key, lambda x: f"{x:.0f}" if x >= 20 else f"{x:.1f}")
-    median, low, high = (shape(figure[which]) for which in ("median", "min", "max"))
+    form = FIGURES[key][1]
+    median, low, high = (
+        (form or ("{:.0f}" if figure[which] >= 20 else "{:.1f}")).format(figure[which])
+        for which in ("median", "min", "max")
+    )
     return median if low == high else f"{median} ({low} to {high})"
 
 

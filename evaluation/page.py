@@ -1,35 +1,20 @@
-"""Results of measurements, kept in files, and the tables of pages that are made from them."""
+"""Tables of pages: how they are written, found, and put in the place of the ones before."""
 
-import json
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 
-def read_results(path: Path) -> list[dict[str, Any]]:
-    """What a file of results has; nothing where there is no file yet."""
-    return json.loads(path.read_text(encoding="utf-8"))["results"] if path.is_file() else []
-
-
-def write_results(path: Path, facts: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> None:
-    """Keep results, below what they were measured with."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**facts, "results": results}, indent=1) + "\n", encoding="utf-8")
+def markdown_table(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
+    """A Markdown table of cells that are shown as `str` does."""
+    lines = ["|" + "".join(f" {cell} |" if cell != "" else " |" for cell in row) for row in (head, *rows)]
+    lines.insert(1, "|---" * len(head) + "|")
+    return "\n".join(lines) + "\n"
 
 
 def marked(name: str, table: str) -> str:
     """A table between the marks that it is found by."""
     return f"<!-- {name} -->\n{table}<!-- /{name} -->\n"
-
-
-def measure_apart(module: str, name: str, *arguments: str) -> dict[str, Any]:
-    """Return what `python -m MODULE --measure NAME` prints as JSON: a measurement in a process of its own."""
-    command = [sys.executable, "-m", module, "--measure", name, *arguments]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
-    result: dict[str, Any] = json.loads(output.splitlines()[-1])
-    return result
 
 
 def write_table(name: str, table: str, page: Path) -> None:

@@ -29,7 +29,7 @@ def test_all_variants_spend_the_same(variant, tmp_path):
 
 def test_the_page_is_the_result():
     """Catches a table edited by hand, and a result of a variant that is no longer what it was called."""
-    results = json.loads(quality.RESULTS.read_text(encoding="utf-8"))["results"]
+    results = json.loads(quality.STUDY.file.read_text(encoding="utf-8"))["results"]
     assert marked("quality", quality.table(results)) in PAGE
     for each in results:
         config, _ = quality.recipe(each["variant"], each["seed"], ROOT)
@@ -38,7 +38,7 @@ def test_the_page_is_the_result():
 
 def test_five_minutes_are_as_the_page_says():
     """Catches a table edited by hand, and figures of another recipe than the preset's."""
-    results = json.loads(five_minutes.RESULTS.read_text(encoding="utf-8"))["results"]
+    results = json.loads(five_minutes.STUDY.file.read_text(encoding="utf-8"))["results"]
     assert marked("five-minutes", five_minutes.table(results)) in PAGE
     ours = load_config("five-minutes").training
     for each in results:
