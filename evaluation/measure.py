@@ -1,6 +1,7 @@
 """What `text2digit evaluate` measures: a model, a file of samples, and the floors of real digits."""
 
 import argparse
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ from . import NUM, SEED_STRIDE
 from .classifier import pipeline_identity, sha256
 from .judge import Judge, Scores, even_labels, evenly
 from .prompts import RealStrokes, measure_prompts, prompts_to_markdown, sweep_picture
-from .report import draw_pictures, draw_sweep, summarise, sweep_table, table, write_report
+from .report import draw_pictures, draw_sweep, summarise, sweep_table, table
 from .train_classifier import EPOCHS, accuracy, train_classifier
 
 # Settings of a report that decide how each image is drawn.
@@ -51,14 +52,9 @@ def draw(pipeline: Any, inputs: Sequence[int] | Sequence[str], seed: int, **choi
     Args:
         choice: values of `CHOICE`.
     """
-    images = draw_images(
-        pipeline,
-        inputs,
-        seeds=range(seed * SEED_STRIDE, seed * SEED_STRIDE + len(inputs)),
-        show_progress=len(inputs) > 1,
-        **call_arguments(choice),
-    )
-    return to_bytes(images)
+    start, count = seed * SEED_STRIDE, len(inputs)
+    seeds = range(start, start + count)
+    return to_bytes(draw_images(pipeline, inputs, seeds, show_progress=count > 1, **call_arguments(choice)))
 
 
 def call_arguments(choice: dict[str, Any]) -> dict[str, Any]:
@@ -66,15 +62,10 @@ def call_arguments(choice: dict[str, Any]) -> dict[str, Any]:
     return {"num_inference_steps" if name == "steps" else name: choice[name] for name in CHOICE}
 
 
-def class_name(scheduler: Any) -> str:
-    """Such as "diffusers.UniPCMultistepScheduler", which is told from ours of a like name."""
-    return f"{type(scheduler).__module__.split('.')[0]}.{type(scheduler).__name__}"
-
-
-def spacing(scheduler: Any) -> str | None:
-    """Which timesteps it visits, by name."""
-    name: str | None = scheduler.config.get("timestep_spacing")
-    return name
+def sampler_names(scheduler: Any) -> dict[str, str | None]:
+    """Its class, such as "diffusers.UniPCMultistepScheduler", told from ours of a like name; and its timesteps'."""
+    name = f"{type(scheduler).__module__.split('.')[0]}.{type(scheduler).__name__}"
+    return {"scheduler": name, "timestep_spacing": scheduler.config.get("timestep_spacing")}
 
 
 def with_scheduler(pipeline: Any, name: str) -> Any:
@@ -99,8 +90,7 @@ def load_model(arguments: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     settings = {
         "model": arguments.model,
         **pipeline_identity(folder),
-        "scheduler": class_name(pipeline.scheduler),
-        "timestep_spacing": spacing(pipeline.scheduler),
+        **sampler_names(pipeline.scheduler),
         "steps": arguments.num_inference_steps or config.default_num_inference_steps,
         "guidance_scale": config.default_guidance_scale if scale is None else scale,
         "guidance_interval": list(config.default_guidance_interval if interval is None else interval),
@@ -139,9 +129,7 @@ def measure_model(arguments: argparse.Namespace, judge: Judge) -> Measured:
     for name, swept, choice in changed:
         images = draw(swept, inputs[seeds[0]], seeds[0], **choice)
         found = judge.score(images, labels, pixels=False).figures
-        by = {"scheduler": class_name(swept.scheduler), "timestep_spacing": spacing(swept.scheduler)}
-        entry = {**by, **choice, **found}
-        measured.sweeps.setdefault(name, []).append(entry)
+        measured.sweeps.setdefault(name, []).append({**sampler_names(swept.scheduler), **choice, **found})
     if real is not None:
         measured.numerals = judge.score(draw(pipeline, numerals, seeds[0], **usual), labels)
         call, start = call_arguments(usual), seeds[0] * SEED_STRIDE
@@ -237,7 +225,9 @@ def to_markdown(report: dict[str, Any]) -> str:
 
 def write(folder: Path, report: dict[str, Any], markdown: str, measured: Measured | None, judge: Judge) -> None:
     """Fill a new folder with the report, and with pictures and samples of what was drawn."""
-    write_report(folder, report, markdown)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "report.md").write_text(markdown, encoding="utf-8")
     if measured is None:
         return
     images = measured.data.images.movedim(1, -1).squeeze(-1).numpy()  # as `text2digit sample` writes them

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import torch
 
+from ..pipelines.images import to_unit
+
 # Rows of a matrix of distances that are held at once: 512 x 50,000 float64 are 205 MB.
 CHUNK = 512
 
@@ -173,7 +175,7 @@ def nearest_distances(images: torch.Tensor, real: torch.Tensor) -> tuple[torch.T
     """
     if images.shape[1:] != real.shape[1:]:
         raise ValueError(f"images: got shape {tuple(images.shape[1:])}, expected {tuple(real.shape[1:])} as the real.")
-    rows, columns = images.flatten(1).float() / 255, real.flatten(1).float() / 255
+    rows, columns = to_unit(images.flatten(1)), to_unit(real.flatten(1))
     squares = columns.square().sum(dim=1)
     nearest = torch.cat([(squares - 2 * part @ columns.T).argmin(dim=1) for part in rows.split(CHUNK)])
     differences = images.flatten(1).double() - real.flatten(1)[nearest].double()

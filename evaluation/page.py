@@ -12,6 +12,13 @@ def markdown_table(head: Sequence[Any], rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def new_figure(width: float, height: float, layout: Any = "constrained") -> Any:
+    """A figure of matplotlib, in inches, that no window shows."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout=layout)
+
+
 def marked(name: str, table: str) -> str:
     """A table between the marks that it is found by."""
     return f"<!-- {name} -->\n{table}<!-- /{name} -->\n"

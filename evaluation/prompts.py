@@ -19,6 +19,7 @@ from ..pipelines.drawing import draw_images
 from ..pipelines.images import image_grid, to_bytes
 from .classifier import classify
 from .judge import HELD_OUT_EVERY, Judge
+from .page import markdown_table
 
 # Of N images: a held-out combination of each digit has N / 50, each level of each property of each digit N / 500.
 HELD_OUT_PART, LEVEL_PART = 50, 500
@@ -216,12 +217,9 @@ def prompts_to_markdown(found: dict[str, Any]) -> str:
             f"Of {held_out['real_n']:,} real digits with these combinations, which the classifier had not seen, it is "
             f"right on {held_out['real_accuracy']:.2%}."
         )
-    lines = [
-        "\n\n".join(lines),
-        "",
-        "| asked, five levels or two | rank correlation | of real digits | asked digit | images |",
-        "|---|---|---|---|---|",
+    rows = [
+        (name, f"{p['correlation']:.3f}", f"{p['real']:.3f}", f"{p['accuracy']:.2%}", f"{p['n']:,}")
+        for name, p in found["properties"].items()
     ]
-    for name, p in found["properties"].items():
-        lines.append(f"| {name} | {p['correlation']:.3f} | {p['real']:.3f} | {p['accuracy']:.2%} | {p['n']:,} |")
-    return "\n".join(lines) + "\n\n"
+    head = ("asked, five levels or two", "rank correlation", "of real digits", "asked digit", "images")
+    return "\n\n".join([*lines, markdown_table(head, rows)]) + "\n"

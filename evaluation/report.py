@@ -1,7 +1,6 @@
 """What was measured, as JSON for machines, a table for readers, and pictures."""
 
 import itertools
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 import torch
 
 from ..data import ImageData
-from ..pipelines.images import image_grid
+from ..pipelines.images import image_grid, to_unit
 from .judge import Scores
+from .page import markdown_table, new_figure
 
 # Name: title, which way is better, format. Ratios are beside real digits.
 FIGURES = {
@@ -32,13 +32,11 @@ GREY = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "nearest"}
 
 def summarise(figures: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     """Figures of several seeds, their mean, and their standard deviation (N - 1), null for one seed."""
-    names = list(figures[0])
-    values = {name: [f[name] for f in figures] for name in names}
-    spread = {name: statistics.stdev(v) if len(v) > 1 else None for name, v in values.items()}
+    values = {name: [f[name] for f in figures] for name in figures[0]}
     return {
         "per_seed": [dict(f) for f in figures],
         "mean": {name: statistics.fmean(v) for name, v in values.items()},
-        "spread": spread,
+        "spread": {name: statistics.stdev(v) if len(v) > 1 else None for name, v in values.items()},
     }
 
 
@@ -48,12 +46,14 @@ def table(sets: Mapping[str, Mapping[str, Any]]) -> str:
     Args:
         sets: title to an entry of `summarise`, with "n" images a seed.
     """
-    heads = [f"{title} (n = {entry['n']:,})" for title, entry in sets.items()]
-    lines = ["| figure | better | " + " | ".join(heads) + " |", "|---" * (len(sets) + 2) + "|"]
-    for name, (title, better, form) in FIGURES.items():
-        cells = [_cell(name, form, entry) for entry in sets.values()]
-        lines.append(f"| {title} | {better} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    head = ("figure", "better", *(f"{title} (n = {entry['n']:,})" for title, entry in sets.items()))
+    return markdown_table(
+        head,
+        [
+            (title, better, *(_cell(name, form, entry) for entry in sets.values()))
+            for name, (title, better, form) in FIGURES.items()
+        ],
+    )
 
 
 def _cell(name: str, form: str, entry: Mapping[str, Any]) -> str:
@@ -71,21 +71,14 @@ def sweep_table(name: str, entries: Sequence[Mapping[str, Any]]) -> str:
         entries: of the sweep.
     """
     values = sorted({entry[name] for entry in entries})
-    schedulers = dict.fromkeys(entry["scheduler"] for entry in entries)
-    cells = {
-        (entry["scheduler"], entry[name]): " · ".join(
-            FIGURES[figure][2].format(entry[figure]) for figure in ("frechet_distance", "accuracy")
-        )
-        for entry in entries
-    }
-    lines = [
-        f"| {name.replace('_', ' ')} | " + " | ".join(f"{value:g}" for value in values) + " |",
-        "|---" * (len(values) + 1) + "|",
-    ]
-    for scheduler in schedulers:
-        row = [cells.get((scheduler, value), "–") for value in values]
-        lines.append(f"| {_short_name(scheduler)} | " + " | ".join(row) + " |")
-    return "\n".join(lines) + "\n"
+    rows: dict[str, dict[float, str]] = {}
+    for entry in entries:
+        cell = " · ".join(FIGURES[figure][2].format(entry[figure]) for figure in ("frechet_distance", "accuracy"))
+        rows.setdefault(_short_name(entry["scheduler"]), {})[entry[name]] = cell
+    return markdown_table(
+        [name.replace("_", " "), *(f"{value:g}" for value in values)],
+        [[scheduler, *(cells.get(value, "–") for value in values)] for scheduler, cells in rows.items()],
+    )
 
 
 def _short_name(scheduler: str) -> str:
@@ -97,13 +90,6 @@ def when_guided(interval: Sequence[float] | None) -> str:
     if interval is None or tuple(interval) == (0, 1):
         return ""
     return f" between {interval[0]:g} and {interval[1]:g} of the steps"
-
-
-def write_report(folder: Path, report: Mapping[str, Any], markdown: str) -> None:
-    """`report.json` and `report.md`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "report.md").write_text(markdown, encoding="utf-8")
 
 
 def draw_pictures(folder: Path, data: ImageData, scores: Scores, training: ImageData) -> None:
@@ -119,7 +105,7 @@ def draw_pictures(folder: Path, data: ImageData, scores: Scores, training: Image
     rows = [data.images[data.labels == label][:10] for label in range(num_classes)]
     columns = min(len(row) for row in rows)
     grid = torch.cat([row[:columns] for row in rows])
-    image_grid(grid.float() / 255, columns).save(folder / "samples.png")
+    image_grid(to_unit(grid), columns).save(folder / "samples.png")
     draw_confusion(folder / "confusion.png", scores.confusion)
     worst = scores.confidence.argsort()[:WORST]
     titles = [f"{data.labels[i]} → {scores.seen[i]}\n{_percent(scores.confidence[i].item())}" for i in worst]
@@ -148,7 +134,7 @@ def draw_images(path: Path, images: torch.Tensor, titles: Sequence[str], heading
         titles: N texts.
     """
     rows = -(-len(images) // 10)
-    figure = _figure(10, 0.6 + 1.25 * rows)
+    figure = new_figure(10, 0.6 + 1.25 * rows)
     figure.suptitle(heading)
     for i, (image, title) in enumerate(zip(images, titles, strict=True)):
         axes = figure.add_subplot(rows, 10, i + 1)
@@ -160,21 +146,16 @@ def draw_images(path: Path, images: torch.Tensor, titles: Sequence[str], heading
 
 def draw_confusion(path: Path, confusion: torch.Tensor) -> None:
     """Counts in every cell; the shade shows the mistakes, for the diagonal would outshine them."""
-    num_classes = len(confusion)
-    mistakes = confusion.double().fill_diagonal_(0)
-    figure = _figure(6.4, 6)
+    mistakes, places = confusion.double().fill_diagonal_(0), range(len(confusion))
+    figure = new_figure(6.4, 6)
     axes = figure.add_subplot()
     axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=max(1.0, mistakes.max().item() * 1.5))
-    for row in range(num_classes):
-        for column in range(num_classes):
-            count = int(confusion[row, column])
-            weight = "bold" if row == column else "normal"
-            if count:
-                axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=9, fontweight=weight)
-    right = int(confusion.trace())
-    total = int(confusion.sum())
+    for row, column in confusion.nonzero().tolist():
+        weight = "bold" if row == column else "normal"
+        axes.text(column, row, f"{confusion[row, column]:,}", ha="center", va="center", fontsize=9, fontweight=weight)
+    title = f"{confusion.trace():,} of {confusion.sum():,} as asked"
     axes.set(xlabel="class that the classifier sees", ylabel="class that was asked for")
-    axes.set(xticks=range(num_classes), yticks=range(num_classes), title=f"{right:,} of {total:,} as asked")
+    axes.set(xticks=places, yticks=places, title=title)
     figure.savefig(path, dpi=100)
 
 
@@ -195,7 +176,7 @@ def draw_sweep(path: Path, name: str, entries: Sequence[Mapping[str, Any]], floo
 
     values = sorted({entry[name] for entry in entries})
     schedulers = list(dict.fromkeys(entry["scheduler"] for entry in entries))
-    figure = _figure(10, 4)
+    figure = new_figure(10, 4)
     distance, shares = figure.subplots(1, 2)
     for scheduler, style in zip(schedulers, itertools.cycle(("-", ":", "-.", "--"))):
         by_it = [entry for entry in entries if entry["scheduler"] == scheduler]
@@ -221,12 +202,3 @@ def draw_sweep(path: Path, name: str, entries: Sequence[Mapping[str, Any]], floo
         axes.legend()
     figure.suptitle(f"n = {n:,} images a point")
     figure.savefig(path, dpi=100)
-
-
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure

@@ -5,6 +5,7 @@ is trained: the denoiser is exact (`oracle.py`), so the error is the sampler's a
 """
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -16,10 +17,10 @@ import diffusers
 import numpy as np
 import torch
 
-from ..schedulers import DDIMScheduler, UniPCMultistepScheduler
+from ..schedulers import DDIMScheduler, DDPMScheduler, UniPCMultistepScheduler
 from ..shell import Parser, Result, command, output
 from .oracle import level_at, one_gaussian, three_gaussians, trajectory
-from .page import write_table
+from .page import markdown_table, new_figure, write_table
 
 # Error is measured half way: near clean data the levels lie far apart in log-SNR however many steps there are, because
 # timesteps are integers, and a slope taken there says more about the grid than about the sampler.
@@ -59,6 +60,7 @@ class Sampler:
 
 VP = {"beta_schedule": "scaled_linear", "timestep_spacing": "linspace"}
 LEADING = {**VP, "timestep_spacing": "leading"}
+COSINE = {"beta_schedule": "squaredcos_cap_v2"}
 FLOW = {"beta_schedule": "flow", "prediction_type": "flow_prediction", "timestep_spacing": "linspace"}
 ALL_ORDERS = {**VP, "lower_order_final": False}
 SAMPLERS = (
@@ -105,62 +107,50 @@ def measure(sampler: Sampler) -> tuple[list[float], float]:
 
 def order_table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows of `sampler_orders.json` as Markdown."""
-    lines = ["| sampler | " + " | ".join(f"{n} steps" for n in STEPS) + " | order, measured | order, declared |"]
-    lines.append("|---" * (len(STEPS) + 3) + "|")
-    for row in rows:
-        errors = " | ".join(f"{error:.1e}" for error in row["errors"])
-        lines.append(f"| {row['name']} | {errors} | {row['measured']:.2f} | {row['order']:g} |")
-    return "\n".join(lines) + "\n"
+    head = ("sampler", *(f"{n} steps" for n in STEPS), "order, measured", "order, declared")
+    return markdown_table(
+        head,
+        [
+            (row["name"], *(f"{error:.1e}" for error in row["errors"]), f"{row['measured']:.2f}", f"{row['order']:g}")
+            for row in rows
+        ],
+    )
 
 
 def grid_table() -> str:
     """What each spacing does, as Markdown."""
-    lines = ["| | grid | |", "|---|---|---|"]
+    rows = []
     for spacing, remark in GRIDS.items():
-        scheduler = DDIMScheduler(
-            beta_schedule="squaredcos_cap_v2", rescale_betas_zero_snr=True, timestep_spacing=spacing
-        )
+        scheduler = DDIMScheduler(**COSINE, timestep_spacing=spacing, rescale_betas_zero_snr=True)
         scheduler.set_timesteps(5)
-        lines.append(f"| `{spacing}` | {', '.join(str(t) for t in scheduler.timesteps.tolist())} | {remark} |")
-    return "\n".join(lines) + "\n"
+        rows.append((f"`{spacing}`", ", ".join(str(t) for t in scheduler.timesteps.tolist()), remark))
+    return markdown_table(("", "grid", ""), rows)
 
 
 def draw_trajectories(path: Path) -> None:
     """Where points go: deterministic and stochastic, few steps and many, on three Gaussians."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    from ..schedulers import DDPMScheduler
-
     data, generator = three_gaussians(), torch.Generator().manual_seed(0)
-    cases = [
-        ("DDIM, 10 steps", DDIMScheduler, 10),
-        ("DDIM, 200 steps", DDIMScheduler, 200),
-        ("DDPM, 10 steps", DDPMScheduler, 10),
-        ("DDPM, 200 steps", DDPMScheduler, 200),
-    ]
-    figure, axes = plt.subplots(1, len(cases), figsize=(4 * len(cases), 4.2), sharex=True, sharey=True)
     target = data.sample(3000, generator)
-    for axis, (title, scheduler_class, steps) in zip(axes, cases, strict=True):
-        scheduler = scheduler_class(beta_schedule="squaredcos_cap_v2", timestep_spacing="trailing", clip_sample=False)
+    figure = new_figure(16, 4.2, layout=None)
+    axes = figure.subplots(1, 4, sharex=True, sharey=True)
+    cases = itertools.product((DDIMScheduler, DDPMScheduler), (10, 200))
+    for axis, (scheduler_class, steps) in zip(axes, cases, strict=True):
+        is_random = scheduler_class is DDPMScheduler
+        scheduler = scheduler_class(**COSINE, timestep_spacing="trailing", clip_sample=False)
         scheduler.set_timesteps(steps)
         x_T = data.sample_noisy(24, level_at(scheduler, 0), torch.Generator().manual_seed(1))
-        noise = {} if scheduler_class is DDIMScheduler else {"generator": torch.Generator().manual_seed(2)}
+        noise = {"generator": torch.Generator().manual_seed(2)} if is_random else {}
         lines = torch.stack([x for _, x in trajectory(scheduler, data, x_T, **noise)])  # (steps + 1, 24, 2)
         axis.scatter(*target.T, s=1, color="0.8", linewidths=0)
-        style = (
-            {"linewidth": 0.9, "alpha": 0.7} if scheduler_class is DDIMScheduler else {"linewidth": 0.4, "alpha": 0.4}
-        )
-        axis.plot(lines[..., 0], lines[..., 1], color="tab:blue", **style)
+        width, alpha = (0.4, 0.4) if is_random else (0.9, 0.7)
+        axis.plot(lines[..., 0], lines[..., 1], color="tab:blue", linewidth=width, alpha=alpha)
         axis.scatter(*lines[0].T, s=9, color="tab:orange", label="x_T, pure noise", zorder=3)
         axis.scatter(*lines[-1].T, s=9, color="tab:red", label="x_0, drawn", zorder=3)
+        title = f"{scheduler_class.__name__.removesuffix('Scheduler')}, {steps} steps"
         axis.set(title=title, aspect="equal", xlim=(-3, 3), ylim=(-3, 3))
     axes[0].legend(loc="lower left", fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def write(arguments: argparse.Namespace) -> Result:

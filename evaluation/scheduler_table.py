@@ -22,7 +22,7 @@ from ..pipelines.foreign import foreign_scheduler
 from ..pipelines.images import to_bytes
 from ..shell import Parser, Result, command, number, output, set_up
 from .classifier import classify, load_classifier
-from .page import write_table
+from .page import markdown_table, write_table
 
 MODELS = ("unet-mnist", "dit-mnist")
 STEPS = (1, 3, 7, 10, 25)
@@ -76,13 +76,15 @@ def accepted(by_model: dict[str, list[int | str]]) -> bool:
 def markdown(rows: dict[str, dict[str, list[int | str]]], steps: Sequence[int]) -> str:
     """Return the table of the schedulers that pipelines take, and the names of the others."""
     models = list(next(iter(rows.values())))
-    lines = ["| scheduler | " + " | ".join(f"{model}, {n}" for model in models for n in steps) + " |"]
-    lines.append("|---" * (1 + len(models) * len(steps)) + "|")
-    for name in filter(lambda name: accepted(rows[name]), rows):
-        cells = [str(found) if isinstance(found, int) else "–" for model in models for found in rows[name][model]]
-        lines.append(f"| {name.removesuffix('Scheduler')} | {' | '.join(cells)} |")
+    head = ("scheduler", *(f"{model}, {n}" for model in models for n in steps))
+    table = [
+        (name.removesuffix("Scheduler"), *(x if isinstance(x, int) else "–" for model in models for x in row[model]))
+        for name, row in rows.items()
+        if accepted(row)
+    ]
     others = ", ".join(f"`{name}`" for name in rows if not accepted(rows[name]))
-    return "\n".join(lines) + f"\n\nRefused, with fewer than {DRAWS} at {steps[-1]} steps or none: {others}.\n"
+    refused = f"Refused, with fewer than {DRAWS} at {steps[-1]} steps or none: {others}.\n"
+    return f"{markdown_table(head, table)}\n{refused}"
 
 
 def write(arguments: argparse.Namespace) -> Result:

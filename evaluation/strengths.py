@@ -20,6 +20,7 @@ from ..pipelines.images import to_bytes
 from ..pipelines.loading import find_pipeline_folder
 from ..shell import Parser, Result, command, number, set_up
 from .judge import Judge, evenly
+from .page import markdown_table
 
 NUM, STEPS = 1000, 20
 STRENGTHS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -42,7 +43,7 @@ def by_strength(pipeline: Any, judge: Judge, strengths: Sequence[float], num: in
         parts = [
             again(
                 **{pipeline.conditioner.argument: asked[start : start + BATCH_SIZE]},
-                image=real.images[start : start + BATCH_SIZE] / 255,
+                image=real.images[start : start + BATCH_SIZE],
                 strength=strength,
                 num_inference_steps=STEPS,
                 guidance_scale=1.0,
@@ -63,8 +64,8 @@ def measure(arguments: argparse.Namespace) -> Result:
     pipeline = DigitPipeline.from_pretrained(arguments.model)
     judge = Judge(DataConfig(data_dir=arguments.data_dir), cache=cache_folder("evaluation"))
     results = by_strength(pipeline, judge, arguments.strengths, arguments.num)
-    rows = [f"| {x['strength']:g} | {x['accuracy']:.1%} | {x['frechet_distance']:.3f} |" for x in results]
-    return Result("\n".join(["| strength | accuracy | Fréchet distance |", "|---|---|---|", *rows]))
+    rows = [(f"{x['strength']:g}", f"{x['accuracy']:.1%}", f"{x['frechet_distance']:.3f}") for x in results]
+    return Result(markdown_table(("strength", "accuracy", "Fréchet distance"), rows))
 
 
 def flags(parser: Parser) -> None:

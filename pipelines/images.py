@@ -15,6 +15,11 @@ def to_bytes(images: torch.Tensor) -> torch.Tensor:
     return images.detach().float().cpu().clamp(0, 1).mul(255).round().to(torch.uint8)
 
 
+def to_unit(images: torch.Tensor) -> torch.Tensor:
+    """Images of uint8 as float32 in [0, 1] of the same shape: what `to_bytes` undoes."""
+    return images.float() / 255
+
+
 def to_uint8(images: torch.Tensor) -> np.ndarray:
     """(N, C, H, W) in [0, 1] to uint8 (N, H, W) for one channel, (N, H, W, C) for more."""
     array = to_bytes(images).permute(0, 2, 3, 1).numpy()

@@ -168,7 +168,6 @@ def sentence(line: dict[str, Any], speed: dict[str, Any], total_steps: int) -> s
 
 def plot_loss(lines: Sequence[dict[str, Any]], path: Path) -> None:
     """Draw the loss against the step as PNG: each logged value, their running mean, and the held-out loss."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     trained = [line for line in lines if line.get("loss") is not None]
@@ -177,7 +176,6 @@ def plot_loss(lines: Sequence[dict[str, Any]], path: Path) -> None:
     recent = [losses[max(0, i + 1 - window) : i + 1] for i in range(len(losses))]
     means = [sum(values) / len(values) for values in recent]
     figure = Figure(figsize=(7, 4), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.plot(steps, losses, color="tab:blue", alpha=0.25, label="training, mean since the last line")
     axes.plot(steps, means, color="tab:blue", label="training, running mean")
