@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from ..pipelines.images import to_bytes, to_uint8
+from ..pipelines.images import to_bytes, to_uint8, to_unit
 from .words import cut
 
 # A GIF of more frames takes long to watch and to load.
@@ -97,7 +97,7 @@ class Film:
 
     def frames(self) -> list[torch.Tensor]:
         """What is kept, in [0, 1]."""
-        return [pixels.float() / 255 for pixels in self._kept]
+        return [to_unit(pixels) for pixels in self._kept]
 
 
 def save_gif(frames: Sequence[Image.Image], path: Path) -> Path:

@@ -8,7 +8,7 @@ import gradio as gr
 import torch
 from PIL import Image
 
-from ..pipelines.images import to_uint8
+from ..pipelines.images import to_uint8, to_unit
 from .pictures import to_image
 from .words import Complaint, Words
 
@@ -86,4 +86,4 @@ def centred(ink: torch.Tensor) -> torch.Tensor:
 
 def as_image(pixels: torch.Tensor) -> Image.Image:
     """(H, W) uint8 as a picture."""
-    return to_image(pixels[None].float() / 255)
+    return to_image(to_unit(pixels[None]))

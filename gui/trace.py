@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..evaluation.classifier import DigitClassifier, classify
-from ..pipelines.images import to_bytes
+from ..pipelines.images import to_bytes, to_unit
 from ..schedulers.noise import NoisePath, log_snr
 from ..schedulers.prediction import split_prediction
 
@@ -63,7 +63,7 @@ class Glimpse:
     @property
     def panels(self) -> torch.Tensor:
         """(4, C, H, W) in [0, 1]."""
-        return self.pixels.float() / 255
+        return to_unit(self.pixels)
 
 
 def look(pipeline: Any, path: NoisePath, timestep: torch.Tensor, tensors: dict[str, Any]) -> Moment:

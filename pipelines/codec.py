@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from diffusers.image_processor import VaeImageProcessor, is_valid_image
 
+from .images import to_unit
+
 
 class PixelCodec:
     """For a denoiser of pixels: its latents are the images, in [-1, 1]."""
@@ -106,7 +108,7 @@ def unit_images(images: Any, name: str = "image") -> Any:
     if images.layout is not torch.strided or images.is_meta:
         raise ValueError(f"{name}: got a tensor without all its values, expected a dense one.")
     if images.dtype == torch.uint8:
-        images = images / 255
+        images = to_unit(images)
     elif images.dtype == torch.bool:
         images = images.float()
     elif not images.is_floating_point():
