@@ -3,10 +3,8 @@
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from importlib import import_module
 from pathlib import Path
 
@@ -320,22 +318,6 @@ def test_a_full_disk_behind_stdout_is_an_error():
         process = start("--help", stdout=full)
         err = process.communicate(timeout=60)[1].decode()
     assert process.returncode == 1 and err == "error: [Errno 28] No space left on device\n"
-
-
-@pytest.mark.skipif(os.name != "posix", reason="needs signals")
-def test_ctrl_c_at_any_moment(tmp_path):
-    """At several moments of the imports and after: 130, one word, no traceback, nothing written."""
-    code = "import sys; from text2digit import cli; print('ready', flush=True); sys.exit(cli.main())"
-    for delay in (0.05, 0.7, 2.5, 6.0):
-        process = start("sample", "--num", "1000", "-o", str(tmp_path / "x.png"), code=code)
-        process.stdout.readline()
-        time.sleep(delay)
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.05)
-        process.send_signal(signal.SIGINT)  # people press it twice
-        _, err = process.communicate(timeout=120)
-        assert process.returncode == 130 and b"Traceback" not in err, (delay, err.decode())
-        assert not list(tmp_path.iterdir())
 
 
 def test_the_package_is_a_command():
