@@ -129,7 +129,7 @@ def measure_prompts(
             continue
         repeated = [caption for caption in captions for _ in range(per_level)]
         digits, levels = np.array(repeated).T
-        images = _draw(pipeline, [plain_caption(d, {name: level}) for d, level in repeated], seeds, settings)
+        images = _sample(pipeline, [plain_caption(d, {name: level}) for d, level in repeated], seeds, settings)
         places = real.places(name, measure_strokes(images[:, 0].numpy())[name], digits)
         properties[name] = {
             "n": len(repeated),
@@ -164,7 +164,7 @@ def measure_held_out(
     languages = [LANGUAGES[i % len(LANGUAGES)] for i in range(len(asked))]
     prompts = [plain_caption(digit, levels, lang) for (digit, levels), lang in zip(asked, languages, strict=True)]
     labels = np.array([digit for digit, _ in asked])
-    images = _draw(pipeline, prompts, seeds, settings)
+    images = _sample(pipeline, prompts, seeds, settings)
     right = _seen(judge, images) == labels
     measured = measure_strokes(images[:, 0].numpy())
     unseen = every_nth_of_each_class(judge.training.labels, HELD_OUT_EVERY).numpy() & real.in_held_out_corner()
@@ -184,7 +184,7 @@ def measure_held_out(
     }
 
 
-def _draw(pipeline: Any, prompts: Sequence[str], seeds: range, settings: dict[str, Any]) -> torch.Tensor:
+def _sample(pipeline: Any, prompts: Sequence[str], seeds: range, settings: dict[str, Any]) -> torch.Tensor:
     """(N, 1, H, W) uint8, by the first N seeds."""
     images = draw_images(pipeline, prompts, seeds=seeds[: len(prompts)], show_progress=len(prompts) > 500, **settings)
     return to_bytes(images)

@@ -109,7 +109,7 @@ def draw_pictures(folder: Path, data: ImageData, scores: Scores, training: Image
     draw_confusion(folder / "confusion.png", scores.confusion)
     worst = scores.confidence.argsort()[:WORST]
     titles = [f"{data.labels[i]} → {scores.seen[i]}\n{_percent(scores.confidence[i].item())}" for i in worst]
-    draw_images(
+    plot_images(
         folder / "worst.png", data.images[worst], titles, "asked → seen, and the probability of the asked class"
     )
     if scores.nearest is not None:
@@ -119,14 +119,14 @@ def draw_pictures(folder: Path, data: ImageData, scores: Scores, training: Image
         pairs = torch.stack([data.images[closest], training.images[indices[closest]]], dim=1).flatten(0, 1)
         titles = [title for i in closest for title in (f"{distances[i]:.2f} from", "training")]
         heading = "nearest to a training digit, two of each class; Euclidean distance of pixels in [0, 1]"
-        draw_images(folder / "nearest.png", pairs, titles, heading)
+        plot_images(folder / "nearest.png", pairs, titles, heading)
 
 
 def _percent(share: float) -> str:
     return "over 99.9 %" if share > 0.9995 else f"{share:.1%}"
 
 
-def draw_images(path: Path, images: torch.Tensor, titles: Sequence[str], heading: str) -> None:
+def plot_images(path: Path, images: torch.Tensor, titles: Sequence[str], heading: str) -> None:
     """Titled images, ten in a row, as PNG.
 
     Args:

@@ -98,7 +98,7 @@ class DigitAttention(nn.Module, AttentionModuleMixin):
         return self.processor(self, hidden_states, encoder_hidden_states, attention_mask)
 
 
-def text_condition(
+def text_attention_mask(
     cross_attention_dim: int | None,
     encoder_hidden_states: torch.Tensor | None,
     encoder_attention_mask: torch.Tensor | None,

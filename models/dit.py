@@ -14,7 +14,7 @@ from diffusers.models.modeling_utils import ModelMixin  # noqa: F401  diffusers 
 from torch import nn
 from torch.nn import functional as F
 
-from .attention import DigitAttention, text_condition
+from .attention import DigitAttention, text_attention_mask
 from .embeddings import ConditionEmbedding, check_sizes, class_images, sincos_position_embedding
 from .linear import apply_linear
 from .saved import StoredModelMixin
@@ -238,7 +238,7 @@ class DigitDiT2DModel(StoredModelMixin, AttentionMixin, ConfigMixin):
                 f"sample: got {sample.shape[-2]}x{sample.shape[-1]} pixels, expected {size}x{size}: the places of the "
                 "patches are fixed by sample_size."
             )
-        mask = text_condition(self.config.cross_attention_dim, encoder_hidden_states, encoder_attention_mask)
+        mask = text_attention_mask(self.config.cross_attention_dim, encoder_hidden_states, encoder_attention_mask)
         condition = self.condition_embedding(
             timestep, class_labels, sample.shape[0], sample, encoder_hidden_states, encoder_attention_mask
         )  # (B, D)

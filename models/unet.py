@@ -17,7 +17,7 @@ from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch import nn
 from torch.nn import functional as F
 
-from .attention import DigitAttention, text_condition
+from .attention import DigitAttention, text_attention_mask
 from .embeddings import ConditionEmbedding, check_sizes, class_images
 from .saved import StoredModelMixin
 
@@ -265,7 +265,7 @@ class DigitUNet2DModel(StoredModelMixin, AttentionMixin, ConfigMixin):
         height, width = sample.shape[-2:]
         if height % patch_size or width % patch_size:
             raise ValueError(f"sample: got {height}x{width} pixels, which patches of {patch_size} do not tile.")
-        mask = text_condition(self.config.cross_attention_dim, encoder_hidden_states, encoder_attention_mask)
+        mask = text_attention_mask(self.config.cross_attention_dim, encoder_hidden_states, encoder_attention_mask)
         text = encoder_hidden_states
         condition = self.condition_embedding(
             timestep, class_labels, sample.shape[0], sample, encoder_hidden_states, encoder_attention_mask

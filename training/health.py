@@ -7,7 +7,7 @@ from types import FrameType
 import torch
 
 from ..runtime import say
-from .objective import Draw
+from .objective import NoisyBatch
 
 SHOWN = 8
 # A launcher passes on the Ctrl-C that its processes got already; a person who is in earnest comes later than that.
@@ -64,18 +64,18 @@ class StopSignals:
             say(f"\n{signal.Signals(signum).name}: saving after this step …")
 
 
-def describe_nonfinite(step: int, draw: Draw, errors: torch.Tensor, grad_norm: float) -> str:
+def describe_nonfinite(step: int, batch: NoisyBatch, errors: torch.Tensor, grad_norm: float) -> str:
     """Which images of the global batch were at fault, and how noisy they were.
 
     Args:
         step: the step that failed, from 0.
-        draw: the global batch.
+        batch: the global batch.
         errors: (B,) loss of each image.
         grad_norm: of the whole gradient.
     """
     bad = (~errors.isfinite()).nonzero().flatten()
     what = f"the loss of {len(bad)} of {len(errors)} images" if len(bad) else f"the gradient (norm {grad_norm})"
     chosen = bad if len(bad) else torch.arange(len(errors))
-    rows = [f"image {draw.indices[i].item()} at timestep {draw.timesteps[i].item():g}" for i in chosen[:SHOWN]]
+    rows = [f"image {batch.indices[i].item()} at timestep {batch.timesteps[i].item():g}" for i in chosen[:SHOWN]]
     more = f" and {len(chosen) - SHOWN} more" if len(chosen) > SHOWN else ""
     return f"step {step}: {what} is not finite: {', '.join(rows)}{more}."

@@ -16,7 +16,7 @@ from .durable import saving
 from .ema import whole
 from .health import InterruptedRun, NonFiniteError, StopSignals, describe_nonfinite
 from .history import StepResult, sentence
-from .objective import Draw, denoising_loss, draw_batch, times_of
+from .objective import NoisyBatch, denoising_loss, noisy_batch, times_of
 from .optim import learning_rate, set_learning_rate
 from .posthoc import save_snapshot
 from .run import Run, collect_state
@@ -70,21 +70,21 @@ def train_step(run: Run, stop: int = 0) -> int:
     """
     t, objective = run.config.training, run.config.objective
     captions = run.text.training if run.text is not None else None
-    draw = draw_batch(
+    batch = noisy_batch(
         run.data, run.step, t.batch_size, t.seed, run.scheduler.path, t.label_dropout, objective, captions
     )
     set_learning_rate(run.optimizers, learning_rate(run.step, run.total_steps, run.config.optim))
-    errors, grad_norm = _backward(run, draw)
+    errors, grad_norm = _backward(run, batch)
     # One message a step carries both what was measured and the wish to stop.
     own = torch.cat([errors, torch.tensor([float(stop)], device=errors.device)])
     gathered = run.accelerator.gather(own).cpu().view(run.accelerator.num_processes, -1)
     errors = join_shares(gathered[:, :-1].flatten(), t.batch_size, run.accelerator.num_processes)
-    _update(run, draw, errors, grad_norm)
+    _update(run, batch, errors, grad_norm)
     run.step += 1
     return int(gathered[:, -1].max())
 
 
-def _backward(run: Run, draw: Draw) -> tuple[torch.Tensor, float]:
+def _backward(run: Run, batch: NoisyBatch) -> tuple[torch.Tensor, float]:
     """Gradients of this process's share of a batch, averaged over processes and clipped.
 
     Returns:
@@ -97,7 +97,7 @@ def _backward(run: Run, draw: Draw) -> tuple[torch.Tensor, float]:
         torch.manual_seed(counter_seed(t.seed, "dropout", run.step, accelerator.process_index, i))
         with accelerator.accumulate(run.model):  # gradients travel between processes with the last part alone
             with accelerator.autocast():
-                part = draw.take(chosen)
+                part = batch.take(chosen)
                 part_errors = denoising_loss(run.model, run.scheduler, part, accelerator.device, run.config.objective)
             accelerator.backward(part_errors.mean())
         errors.append(part_errors.detach())
@@ -105,7 +105,7 @@ def _backward(run: Run, draw: Draw) -> tuple[torch.Tensor, float]:
     return torch.cat(errors), whole(norm).item()
 
 
-def _update(run: Run, draw: Draw, errors: torch.Tensor, grad_norm: float) -> None:
+def _update(run: Run, batch: NoisyBatch, errors: torch.Tensor, grad_norm: float) -> None:
     """Move weights and averages, if loss and gradient are finite; otherwise stop or skip."""
     finite_loss, finite_gradient = bool(errors.isfinite().all()), math.isfinite(grad_norm)
     # fp16: a gradient overflows now and then; then the scaler withholds the step by itself, and scales by less.
@@ -118,16 +118,16 @@ def _update(run: Run, draw: Draw, errors: torch.Tensor, grad_norm: float) -> Non
             average.update(run.bare_model)
         run.skipped_in_a_row = 0
         if run.config.training.logging_steps:
-            run.history.pending.append(StepResult(errors, times_of(draw.timesteps, run.scheduler.path), grad_norm))
+            run.history.pending.append(StepResult(errors, times_of(batch.timesteps, run.scheduler.path), grad_norm))
     else:
-        _meet_nonfinite(run, draw, errors, grad_norm, overflow)
+        _meet_nonfinite(run, batch, errors, grad_norm, overflow)
     for optimizer in run.optimizers:
         optimizer.zero_grad()
 
 
-def _meet_nonfinite(run: Run, draw: Draw, errors: torch.Tensor, grad_norm: float, overflow: bool) -> None:
+def _meet_nonfinite(run: Run, batch: NoisyBatch, errors: torch.Tensor, grad_norm: float, overflow: bool) -> None:
     """Stop or skip, by the config, an overflow of fp16 in any case; the weights are still those before this step."""
-    what = describe_nonfinite(run.step, draw, errors, grad_norm)
+    what = describe_nonfinite(run.step, batch, errors, grad_norm)
     may_skip = overflow or run.config.training.on_nonfinite == "skip"
     if may_skip and run.skipped_in_a_row < MAX_SKIPPED_IN_A_ROW:
         run.skipped_steps += 1

@@ -12,12 +12,12 @@ from ..schedulers.noise import NoisePath
 from ..schedulers.prediction import make_target
 from ..schedulers.scheduling_utils import DiscreteScheduler
 from .captions import CaptionSource
-from .timesteps import draw_times
+from .timesteps import sample_times
 from .weighting import loss_weights
 
 
 @dataclass(frozen=True)
-class Draw:
+class NoisyBatch:
     """All that is random in one step, on the CPU.
 
     Attributes:
@@ -37,11 +37,11 @@ class Draw:
     class_labels: torch.Tensor
     text: dict[str, torch.Tensor] | None = None
 
-    def take(self, chosen: torch.Tensor | slice) -> "Draw":
+    def take(self, chosen: torch.Tensor | slice) -> "NoisyBatch":
         """The part of some images."""
-        names = [name for name in Draw.__dataclass_fields__ if name != "text"]
+        names = [name for name in NoisyBatch.__dataclass_fields__ if name != "text"]
         text = self.text and {name: tensor[chosen] for name, tensor in self.text.items()}
-        return Draw(**{name: getattr(self, name)[chosen] for name in names}, text=text)
+        return NoisyBatch(**{name: getattr(self, name)[chosen] for name in names}, text=text)
 
     @property
     def conditions(self) -> dict[str, torch.Tensor]:
@@ -49,7 +49,7 @@ class Draw:
         return {"class_labels": self.class_labels} if self.text is None else self.text
 
 
-def draw_batch(
+def noisy_batch(
     data: ImageData,
     step: int,
     batch_size: int,
@@ -58,7 +58,7 @@ def draw_batch(
     label_dropout: float,
     objective: ObjectiveConfig,
     captions: CaptionSource | None = None,
-) -> Draw:
+) -> NoisyBatch:
     """The global batch of a step, a function of (seed, step) alone.
 
     Args:
@@ -76,15 +76,15 @@ def draw_batch(
     indices = batch_indices(step, batch_size, len(data), seed)
     x_0 = data.x_0(indices)
     noise = torch.randn(x_0.shape, generator=generator)
-    timesteps = timesteps_of(draw_times(objective, batch_size, generator), path)
+    timesteps = timesteps_of(sample_times(objective, batch_size, generator), path)
     dropped = torch.rand(batch_size, generator=generator) < label_dropout
     labels = data.labels[indices].masked_fill(dropped, len(data.class_names))
     text = captions.draw(indices, dropped, counter_generator(seed, "captions", step)) if captions else None
-    return Draw(indices, x_0, noise, timesteps, labels, text)
+    return NoisyBatch(indices, x_0, noise, timesteps, labels, text)
 
 
 def denoising_loss(
-    model: nn.Module, scheduler: DiscreteScheduler, draw: Draw, device: torch.device, objective: ObjectiveConfig
+    model: nn.Module, scheduler: DiscreteScheduler, batch: NoisyBatch, device: torch.device, objective: ObjectiveConfig
 ) -> torch.Tensor:
     """Weighted squared error of the prediction against the scheduler's target, averaged over pixels.
 
@@ -94,14 +94,14 @@ def denoising_loss(
     Source: 2006.11239, equation 14, with the target of the scheduler's `prediction_type` and the weight of the
     objective.
     """
-    x_0, noise = draw.x_0.to(device), draw.noise.to(device)
-    conditions = {name: tensor.to(device) for name, tensor in draw.conditions.items()}
-    levels = scheduler.levels(draw.timesteps, like=x_0)
+    x_0, noise = batch.x_0.to(device), batch.noise.to(device)
+    conditions = {name: tensor.to(device) for name, tensor in batch.conditions.items()}
+    levels = scheduler.levels(batch.timesteps, like=x_0)
     target = make_target(scheduler.config.prediction_type, x_0, noise, *levels)
-    x_t = scheduler.add_noise(x_0, noise, draw.timesteps)
-    prediction = model(x_t, draw.timesteps, **conditions).sample
+    x_t = scheduler.add_noise(x_0, noise, batch.timesteps)
+    prediction = model(x_t, batch.timesteps, **conditions).sample
     errors = F.mse_loss(prediction.float(), target, reduction="none").flatten(1).mean(dim=1)
-    return errors * level_weights(scheduler, draw.timesteps, objective).to(device)
+    return errors * level_weights(scheduler, batch.timesteps, objective).to(device)
 
 
 def timesteps_of(times: torch.Tensor, path: NoisePath) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 from ..config import ObjectiveConfig
 
 
-def draw_times(objective: ObjectiveConfig, batch_size: int, generator: torch.Generator) -> torch.Tensor:
+def sample_times(objective: ObjectiveConfig, batch_size: int, generator: torch.Generator) -> torch.Tensor:
     """Times of a batch.
 
     Args:

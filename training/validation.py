@@ -18,7 +18,7 @@ from ..runtime import join_shares, share_of
 from .checkpoint import step_of
 from .durable import damage_of, remove_folder, saving, whole_folder
 from .history import loss_by_time, plot_loss
-from .objective import Draw, denoising_loss, times_of, timesteps_of
+from .objective import NoisyBatch, denoising_loss, times_of, timesteps_of
 from .run import Run, TrainedModel
 
 PREVIEW_COLUMNS = 8
@@ -90,7 +90,7 @@ def save_preview(run: Run, model: TrainedModel) -> None:
                 plot_loss(run.history.lines, path)
 
 
-def validation_draw(run: Run) -> Draw:
+def validation_batch(run: Run) -> NoisyBatch:
     """The held-out images with noise and noise levels that never change, whatever the run's seed.
 
     Times lie evenly on the time axis, so that each tenth of it has equally many images.
@@ -105,7 +105,7 @@ def validation_draw(run: Run) -> Draw:
     if run.text is not None:
         captions = counter_generator(0, "validation captions")
         text = run.text.validation.draw(torch.arange(count), torch.zeros(count, dtype=torch.bool), captions)
-    return Draw(torch.arange(count), x_0, noise, timesteps, run.validation.labels, text)
+    return NoisyBatch(torch.arange(count), x_0, noise, timesteps, run.validation.labels, text)
 
 
 @torch.no_grad()
@@ -115,14 +115,14 @@ def validate(run: Run, model: TrainedModel) -> dict:
     Returns:
         A line of history.
     """
-    draw, world, device = validation_draw(run), run.accelerator.num_processes, run.accelerator.device
+    batch, world, device = validation_batch(run), run.accelerator.num_processes, run.accelerator.device
     share = share_of(len(run.validation), run.accelerator.process_index, world)
     parts = [
-        denoising_loss(model, run.scheduler, draw.take(chosen), device, run.config.objective)
+        denoising_loss(model, run.scheduler, batch.take(chosen), device, run.config.objective)
         for chosen in share.split(VALIDATION_BATCH)
     ]
     errors = join_shares(run.accelerator.gather(torch.cat(parts)), len(run.validation), world).cpu()
-    times = times_of(draw.timesteps, run.scheduler.path)
+    times = times_of(batch.timesteps, run.scheduler.path)
     return {
         "step": run.step,
         "validation_loss": errors.double().mean().item(),

@@ -84,7 +84,7 @@ def test_a_pipeline_that_obeys_and_one_that_does_not(real, judge, monkeypatch):
             chosen.append(options[seed % len(options)])
         return data.images[torch.tensor(chosen)]
 
-    monkeypatch.setattr(prompts, "_draw", obey)
+    monkeypatch.setattr(prompts, "_sample", obey)
     good, bad = (measure_prompts(kind, judge, RealStrokes(data), 500, range(10_000)) for kind in ("good", "bad"))
     assert good["held_out"]["accuracy"] > 0.9 and good["held_out"]["n"] == 100
     assert good["properties"]["thickness"]["correlation"] > 0.7 > 0 > bad["properties"]["thickness"]["correlation"]

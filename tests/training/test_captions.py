@@ -9,7 +9,7 @@ from text2digit.config import load_config
 from text2digit.models.text import TextDenoiser, build_text_encoder
 from text2digit.training import captions, plan, prepare_run, train
 from text2digit.training.captions import TextCoder
-from text2digit.training.objective import denoising_loss, draw_batch
+from text2digit.training.objective import denoising_loss, noisy_batch
 
 from .conftest import TINY_RUN, cut_at
 
@@ -28,20 +28,20 @@ def text_config(tmp_path):
 
 def draw_of(run, step=0, dropout=0.5):
     t = run.config.training
-    return draw_batch(run.data, step, 64, t.seed, run.scheduler.path, dropout, run.config.objective, run.text.training)
+    return noisy_batch(run.data, step, 64, t.seed, run.scheduler.path, dropout, run.config.objective, run.text.training)
 
 
 def test_a_draw_has_captions_of_its_images_and_nothing_where_dropped(text_config):
     """Catches captions that are dropped for other images than the labels are, or in another order."""
     run = prepare_run(text_config("run"))
-    draw = draw_of(run)
-    empty = draw.text["attention_mask"].sum(dim=1) == 2
-    assert torch.equal(empty, draw.class_labels == 10) and 10 < empty.sum() < 54
+    batch = draw_of(run)
+    empty = batch.text["attention_mask"].sum(dim=1) == 2
+    assert torch.equal(empty, batch.class_labels == 10) and 10 < empty.sum() < 54
     again, later = draw_of(run), draw_of(run, step=1)
-    assert torch.equal(draw.text["input_ids"], again.text["input_ids"])
-    assert not torch.equal(draw.text["input_ids"], later.text["input_ids"])
-    part = draw.take(torch.tensor([3, 5]))
-    assert torch.equal(part.text["input_ids"], draw.text["input_ids"][[3, 5]])
+    assert torch.equal(batch.text["input_ids"], again.text["input_ids"])
+    assert not torch.equal(batch.text["input_ids"], later.text["input_ids"])
+    part = batch.take(torch.tensor([3, 5]))
+    assert torch.equal(part.text["input_ids"], batch.text["input_ids"][[3, 5]])
     run.close()
 
 
@@ -102,12 +102,12 @@ def test_a_frozen_encoder_is_read_once_and_not_trained(text_config, tokenizer, t
     tokenizer.save_pretrained(tmp_path / "encoder")
     run = prepare_run(text_config("run", f"text.encoder={tmp_path / 'encoder'}"))
     assert run.bare_model.config.cross_attention_dim == 8
-    draw = draw_of(run)
-    assert draw.text["encoder_hidden_states"].shape == (64, 32, 8)
-    errors = denoising_loss(run.model, run.scheduler, draw, run.accelerator.device, run.config.objective)
+    batch = draw_of(run)
+    assert batch.text["encoder_hidden_states"].shape == (64, 32, 8)
+    errors = denoising_loss(run.model, run.scheduler, batch, run.accelerator.device, run.config.objective)
     assert errors.isfinite().all()
     monkeypatch.setattr(captions, "encode", None)  # a second reading would fail
-    assert torch.equal(draw_of(run).text["encoder_hidden_states"], draw.text["encoder_hidden_states"])
+    assert torch.equal(draw_of(run).text["encoder_hidden_states"], batch.text["encoder_hidden_states"])
     monkeypatch.undo()
     folder = train(run)
     saved = load_file(folder / "text_encoder" / "model.safetensors")

@@ -20,7 +20,7 @@ from text2digit.pipelines import ClassConditionedDigitPipeline
 from text2digit.schedulers import DDIMScheduler, DDPMScheduler
 from text2digit.training import prepare_run, train
 from text2digit.training.ema import EMA, power_decay
-from text2digit.training.objective import denoising_loss, draw_batch
+from text2digit.training.objective import denoising_loss, noisy_batch
 from text2digit.training.optim import make_optimizers
 from text2digit.training.prepare import make_accelerator
 
@@ -89,12 +89,12 @@ def test_a_training_step_stays_within_the_limits_of_mps(model_type, optimizer, p
     arrives in float64, and a tensor that was left on the CPU."""
     scheduler = DDIMScheduler(prediction_type=prediction_type, beta_schedule=schedule)
     data = ImageData(torch.zeros(20, 1, 28, 28, dtype=torch.uint8), torch.arange(20) % 10, tuple("0123456789"))
-    draw = draw_batch(data, 0, 8, 0, scheduler.path, 0.5, objective)
+    batch = noisy_batch(data, 0, 8, 0, scheduler.path, 0.5, objective)
     with LikeMps() as watch:
         model = TINY[model_type]().to(META)
         optimizers = make_optimizers(model, OptimConfig(optimizer=optimizer))
         average = EMA(model, power_decay(0.1))
-        denoising_loss(model, scheduler, draw, META, objective).mean().backward()
+        denoising_loss(model, scheduler, batch, META, objective).mean().backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for each in optimizers:
             each.step()

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from text2digit.training import NonFiniteError, loop, prepare_run, train
-from text2digit.training.objective import draw_batch
+from text2digit.training.objective import noisy_batch
 
 
 def weights_at(folder, step):
@@ -26,8 +26,8 @@ def test_a_bad_step_stops_with_its_place_and_saves_what_was_before(tiny_config, 
     with pytest.raises(NonFiniteError) as stop:
         train(run)
     t = run.config.training
-    draw = draw_batch(run.data, 6, t.batch_size, t.seed, run.scheduler.path, t.label_dropout, run.config.objective)
-    place = f"image {draw.indices[5].item()} at timestep {draw.timesteps[5].item()}"
+    batch = noisy_batch(run.data, 6, t.batch_size, t.seed, run.scheduler.path, t.label_dropout, run.config.objective)
+    place = f"image {batch.indices[5].item()} at timestep {batch.timesteps[5].item()}"
     what = (
         "the gradient (norm nan) is not finite: " if gradient else f"the loss of 1 of 16 images is not finite: {place}."
     )

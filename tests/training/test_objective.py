@@ -13,8 +13,8 @@ from text2digit.data import ImageData
 from text2digit.schedulers import DDIMScheduler
 from text2digit.schedulers.noise import FlowPath
 from text2digit.training import prepare_run, train
-from text2digit.training.objective import Draw, denoising_loss, draw_batch, level_weights
-from text2digit.training.timesteps import draw_times
+from text2digit.training.objective import NoisyBatch, denoising_loss, level_weights, noisy_batch
+from text2digit.training.timesteps import sample_times
 from text2digit.training.weighting import loss_weights
 
 from .conftest import FIXED
@@ -62,8 +62,8 @@ def test_loss_is_the_squared_distance_from_the_target(prediction_type, target, s
     x_0, noise = torch.randn(2, 3, 1, 4, 4)
     timesteps = torch.tensor([1, 400, 999])
     model = Says(torch.tensor(0.25))
-    draw = Draw(torch.arange(3), x_0, noise, timesteps, torch.tensor([1, 2, 10]))
-    loss = denoising_loss(model, scheduler, draw, CPU, UNIFORM)
+    batch = NoisyBatch(torch.arange(3), x_0, noise, timesteps, torch.tensor([1, 2, 10]))
+    loss = denoising_loss(model, scheduler, batch, CPU, UNIFORM)
     if schedule == "flow":
         sigma_t = (timesteps / 1000).reshape(3, 1, 1, 1)
         alpha_t = 1 - sigma_t
@@ -74,7 +74,7 @@ def test_loss_is_the_squared_distance_from_the_target(prediction_type, target, s
     assert torch.allclose(loss, expected, atol=1e-4)
     assert torch.allclose(model.shown[0], alpha_t * x_0 + sigma_t * noise, atol=1e-4)
     assert model.shown[2].tolist() == [1, 2, 10]
-    weighted = denoising_loss(model, scheduler, draw, CPU, ObjectiveConfig(weighting="min_snr"))
+    weighted = denoising_loss(model, scheduler, batch, CPU, ObjectiveConfig(weighting="min_snr"))
     weights = level_weights(scheduler, timesteps, ObjectiveConfig(weighting="min_snr"))
     assert torch.allclose(weighted, expected * weights, rtol=1e-3)
 
@@ -133,12 +133,12 @@ def test_pure_noise_has_a_finite_weight(weighting, prediction_type):
 # --- times -----------------------------------------------------------------------------------------------------------
 
 
-def times(draw, count=20_000, **options):
-    return draw_times(ObjectiveConfig(timesteps=draw, **options), count, torch.Generator().manual_seed(0))
+def times(kind, count=20_000, **options):
+    return sample_times(ObjectiveConfig(timesteps=kind, **options), count, torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize(
-    "draw, options, below",
+    "kind, options, below",
     [
         ("uniform", {}, lambda t: t),
         ("stratified", {}, lambda t: t),
@@ -157,12 +157,12 @@ def times(draw, count=20_000, **options):
         ("cosine", {"uniform_share": 0.5}, lambda t: 0.5 * t + 0.5 * 2 / math.pi * math.atan(t / (1 - t))),
     ],
 )
-def test_times_follow_their_distribution(draw, options, below):
+def test_times_follow_their_distribution(kind, options, below):
     """20,000 times against the distribution function, 4 standard errors.
 
     Catches a mean or a width that is not used, and uniform times that all lie below the share that chose them.
     """
-    drawn = times(draw, **options)
+    drawn = times(kind, **options)
     assert drawn.dtype == torch.float64 and drawn.min() >= 0 and drawn.max() < 1
     for t in (0.05, 0.3, 0.5, 0.8):
         expected = below(t)
@@ -183,7 +183,7 @@ def test_a_share_of_uniform_times_leaves_the_others_as_they_are():
     kept = (plain == mixed).double().mean().item()
     assert kept == pytest.approx(0.7, abs=4 * (0.3 * 0.7 / 20_000) ** 0.5)
     drawn, alone = (torch.Generator().manual_seed(0) for _ in range(2))
-    draw_times(ObjectiveConfig(timesteps="logit_normal", uniform_share=0.0), 100, drawn)
+    sample_times(ObjectiveConfig(timesteps="logit_normal", uniform_share=0.0), 100, drawn)
     torch.randn(100, generator=alone, dtype=torch.float64)
     assert torch.equal(drawn.get_state(), alone.get_state())  # labels are dropped by what comes next
     everything = times("logit_normal", logit_mean=5.0, uniform_share=1.0)
@@ -204,22 +204,24 @@ def test_unknown_choices_list_the_choices():
 def test_draws_follow_from_seed_and_step_alone(name):
     objective = ObjectiveConfig(timesteps=name)
     arguments = {"batch_size": 16, "path": PATH, "label_dropout": 0.5, "objective": objective}
-    first, again = (draw_batch(images(), 7, seed=1, **arguments) for _ in range(2))
-    assert all(torch.equal(getattr(first, n), getattr(again, n)) for n in Draw.__dataclass_fields__ if n != "text")
-    for other in (draw_batch(images(), 8, seed=1, **arguments), draw_batch(images(), 7, seed=2, **arguments)):
+    first, again = (noisy_batch(images(), 7, seed=1, **arguments) for _ in range(2))
+    assert all(
+        torch.equal(getattr(first, n), getattr(again, n)) for n in NoisyBatch.__dataclass_fields__ if n != "text"
+    )
+    for other in (noisy_batch(images(), 8, seed=1, **arguments), noisy_batch(images(), 7, seed=2, **arguments)):
         assert not torch.equal(first.noise, other.noise) and not torch.equal(first.timesteps, other.timesteps)
 
 
 def test_labels_are_dropped_one_by_one():
     """2,000 labels at 0.3: within 4 standard errors; catches a dropout of whole batches."""
-    draw = draw_batch(images(), 0, 4000, 0, PATH, 0.3, UNIFORM)
-    dropped = (draw.class_labels == 10).float()
+    batch = noisy_batch(images(), 0, 4000, 0, PATH, 0.3, UNIFORM)
+    dropped = (batch.class_labels == 10).float()
     assert dropped.mean().item() == pytest.approx(0.3, abs=4 * math.sqrt(0.3 * 0.7 / 4000))
     kept = dropped == 0
-    assert torch.equal(draw.class_labels[kept], images().labels[draw.indices][kept])
-    assert draw_batch(images(), 0, 50, 0, PATH, 0.0, UNIFORM).class_labels.max() < 10
-    assert draw.timesteps.dtype == torch.int64 and draw.timesteps.min() < 3 and draw.timesteps.max() > 996
-    flow = draw_batch(images(), 0, 4000, 0, FlowPath(1000), 0.3, UNIFORM)
+    assert torch.equal(batch.class_labels[kept], images().labels[batch.indices][kept])
+    assert noisy_batch(images(), 0, 50, 0, PATH, 0.0, UNIFORM).class_labels.max() < 10
+    assert batch.timesteps.dtype == torch.int64 and batch.timesteps.min() < 3 and batch.timesteps.max() > 996
+    flow = noisy_batch(images(), 0, 4000, 0, FlowPath(1000), 0.3, UNIFORM)
     assert flow.timesteps.dtype == torch.float32 and 0 < flow.timesteps.min() < 3 and 997 < flow.timesteps.max() < 1000
 
 

@@ -13,7 +13,7 @@ from text2digit import DigitPipeline
 from text2digit.training import prepare_run, train, validation
 from text2digit.training.history import read_history
 from text2digit.training.objective import denoising_loss
-from text2digit.training.validation import averaged_model, keep_if_best, validate, validation_draw
+from text2digit.training.validation import averaged_model, keep_if_best, validate, validation_batch
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def test_held_out_images_are_not_trained_on(run):
 
 def test_the_noise_never_changes(run, tiny_config):
     """Whatever step and seed; catches a curve that shows the luck of the draw."""
-    first = validation_draw(run)
+    first = validation_batch(run)
     run.step = 7
     other = prepare_run(tiny_config("other", "training.seed=5"))
-    for again in (validation_draw(run), validation_draw(other)):
+    for again in (validation_batch(run), validation_batch(other)):
         assert torch.equal(first.noise, again.noise) and torch.equal(first.timesteps, again.timesteps)
     other.close()
     counts = torch.histc(first.timesteps.float(), bins=10, min=0, max=1000)
@@ -49,7 +49,7 @@ def test_the_held_out_loss_is_the_objective_on_them(run, monkeypatch):
     monkeypatch.setattr(validation, "VALIDATION_BATCH", 7)
     line = validate(run, model)
     with torch.no_grad():
-        errors = denoising_loss(model, run.scheduler, validation_draw(run), torch.device("cpu"), run.config.objective)
+        errors = denoising_loss(model, run.scheduler, validation_batch(run), torch.device("cpu"), run.config.objective)
     assert line["validation_loss"] == pytest.approx(errors.mean().item(), rel=1e-5)
     assert len(line["validation_loss_by_time"]) == 10 and all(map(math.isfinite, line["validation_loss_by_time"]))
 
