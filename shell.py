@@ -15,7 +15,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,8 +28,6 @@ from text2digit.runtime import keep_freed_memory, printable, process_index, say,
 # Commands import this module first, some 0.1 s after their process began.
 STARTED = time.perf_counter()
 FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
-# A KeyboardInterrupt that did not end the command after so long was lost.
-REPEAT_SECONDS = 2.0
 # Errors by which the library refuses an argument or a file that it was given.
 REFUSALS = (ValueError, FileNotFoundError, FileExistsError)
 TRACEBACK = "TEXT2DIGIT_TRACEBACK"
@@ -149,8 +146,7 @@ def guard(work: Callable[[], Result | None], translate: Callable[[str], str] = s
             stream.reconfigure(errors="backslashreplace")
     try:
         try:
-            with _raising_until_heard():
-                result = work()
+            result = work()
             status = 0
         except SystemExit as end:  # argparse has said all
             result, status = None, end.code if isinstance(end.code, int) else 0
@@ -158,6 +154,8 @@ def guard(work: Callable[[], Result | None], translate: Callable[[str], str] = s
             _print(result.text.rstrip("\n") + "\n" if result else "")
         return status
     except KeyboardInterrupt:
+        with suppress(ValueError):  # a call in a thread
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # people press it twice
         say("interrupted")
         return INTERRUPTED
     except Exception as error:
@@ -172,33 +170,6 @@ def guard(work: Callable[[], Result | None], translate: Callable[[str], str] = s
     finally:
         # A second Ctrl-C, while the interpreter ends, would print a traceback. What is registered last runs first.
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
-
-
-@contextmanager
-def _raising_until_heard() -> Iterator[None]:
-    """Repeat the KeyboardInterrupt of a Ctrl-C until it ends the command, and ignore a second Ctrl-C.
-
-    Python drops an exception that a signal raises in a callback of C code, such as that of a weak reference.
-    """
-    is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if not is_ours or threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
-        yield  # a caller's own handler, a call in a thread, or Windows
-        return
-
-    def interrupt(signum: int, frame: object) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.setitimer(signal.ITIMER_REAL, REPEAT_SECONDS)
-        raise KeyboardInterrupt
-
-    former = signal.signal(signal.SIGALRM, interrupt)
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, former)
-        if signal.getsignal(signal.SIGINT) is interrupt:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _print(text: str) -> None:
