@@ -27,14 +27,44 @@ RECIPE_FOLDER = Path(__file__).resolve().parent / "configs"
 class DataConfig(Section):
     """Which images."""
 
-    dataset: Literal["mnist", "fashion-mnist", "kmnist", "digits", "folder"] = option(
-        "mnist", "a dataset, or a folder of images with a subfolder per class", flag=True
+    dataset: Literal[
+        "mnist",
+        "fashion-mnist",
+        "kmnist",
+        "qmnist",
+        "emnist-letters",
+        "emnist-balanced",
+        "usps",
+        "svhn",
+        "cifar10",
+        "digits",
+        "folder",
+    ] = option(
+        "mnist",
+        "a dataset, or a folder of images (`data/folder.py`)",
+        flag=True,
+        also=(r"[\w.-]+/[\w.-]+|.+\.parquet", "a Hub id such as user/name, or a .parquet file"),
     )
     data_dir: str | None = option(
         None, "folder of the data; null is TEXT2DIGIT_DATA or else the user's cache", flag=True, resume="auto"
     )
-    image_size: int | None = option(None, "side that a folder's images are brought to", at_least=1, unit="pixels")
-    channels: Literal[1, 3] = option(1, "of the images of a folder; other datasets have 1")
+    image_size: int | None = option(
+        None,
+        "side that images are brought to; null is their own, the most frequent",
+        at_least=1,
+        unit="pixels",
+        flag=True,
+    )
+    channels: Literal[1, 3] | None = option(None, "1 is grey, 3 is colour; null is that of the images", flag=True)
+    fit: Literal["pad", "crop", "stretch"] = option("pad", "how images of another shape are brought to a square")
+    background: Literal["auto", "white", "black"] = option("auto", "ground under transparent pixels and around images")
+    test_every: int = option(
+        6,
+        "set every n-th image of each class aside for evaluation, where a dataset has no test split",
+        at_least=2,
+        off=0,
+        flag=True,
+    )
     validation_every: int = option(30, "hold out every n-th training image of each class", at_least=2, off=0)
 
 
@@ -274,7 +304,7 @@ def config_to_dict(config: RunConfig) -> dict[str, Any]:
 def run_folder(config: RunConfig) -> Path:
     """Where a run lives."""
     kind = "text" if config.text.captions else config.model.type.lower()
-    return Path(config.training.output_dir or f"runs/{kind}-{config.data.dataset}")
+    return Path(config.training.output_dir or f"runs/{kind}-{Path(config.data.dataset).stem}")
 
 
 def save_config(config: RunConfig, path: Path) -> None:

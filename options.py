@@ -37,6 +37,7 @@ class Option:
         default: used where neither recipe nor command line gives a value.
         help: what it does, in a line.
         at_least, over, at_most, below: bounds of a number, or of each number of a tuple; numbers are always finite.
+        also: a regular expression of texts that a choice accepts too, and what they are, in words.
         off: a number outside of the bounds that is accepted too, and switches the option off.
         unit: what a number counts.
         flag: spelling on the command line of `text2digit train`; True is "--" and the field's name.
@@ -53,6 +54,7 @@ class Option:
     over: float | None = None
     at_most: float | None = None
     below: float | None = None
+    also: tuple[str, str] | None = None
     off: int | None = None
     unit: str = ""
     flag: str | bool = ""
@@ -95,6 +97,7 @@ class Option:
         bounds = [text.format(getattr(self, name)) for name, _, text in BOUNDS if getattr(self, name) is not None]
         if bounds:
             words.append(("each " if size > 1 else "") + " and ".join(bounds))
+        words += [f"or {self.also[1]}"] if self.also else []
         words += ["or null"] if self.is_optional else []
         words += [f"or {self.off} to switch it off"] if self.off is not None else []
         return ", ".join(words)
@@ -146,6 +149,7 @@ class Option:
         if kind is float:
             value = float(value)
         of_choice = any(value == choice and type(value) is type(choice) for choice in self.choices)
+        of_choice = of_choice or bool(self.also and isinstance(value, str) and re.fullmatch(self.also[0], value))
         fits = of_choice if self.choices else isinstance(value, kind)
         if not fits or (kind in (int, float) and not self._is_in_range(value)):
             raise ValueError

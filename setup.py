@@ -10,7 +10,9 @@ PACKAGES = ["benchmarks", "data", "evaluation", "gui", "models", "pipelines", "s
 WEIGHTS = ["*.json", "*.md", "*.png", "*.yaml", "*.jsonl", "*.safetensors"]
 
 GUI = ["gradio>=6.31,<7"]
+DATASETS = ["datasets>=4"]  # of the Hub, and Parquet files
 TEST = [
+    *DATASETS,
     *("pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "num2words>=0.5.13", "torchmetrics>=1.4"),
     *("setuptools>=77", "wheel"),
     *(*GUI, "playwright>=1.50"),  # its browser is the system's chromium; without one those tests skip
@@ -63,6 +65,6 @@ setup(
         "tensorboard>=2.15",
     ],
     # gradio 6 has the sheet to draw on (HTML with a script of its own) and pages by language; nothing else needs it.
-    extras_require={"gui": GUI, "test": TEST, "lint": LINT, "dev": [*TEST, *LINT]},
+    extras_require={"gui": GUI, "datasets": DATASETS, "test": TEST, "lint": LINT, "dev": [*TEST, *LINT]},
     entry_points={"console_scripts": ["text2digit=text2digit.cli:main"]},
 )

@@ -66,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(config: RunConfig, arguments: argparse.Namespace) -> Result | None:
     set_up()
+    from text2digit.data import describe_data
     from text2digit.training import InterruptedRun, plan, prepare_run, train
     from text2digit.training.planning import describe_plan
 
@@ -77,6 +78,7 @@ def _run(config: RunConfig, arguments: argparse.Namespace) -> Result | None:
     try:
         run = prepare_run(config)
         say(f"device: {describe_device(run.accelerator.device)}, processes: {run.accelerator.num_processes}")
+        say(f"data:   {describe_data(config.data.dataset, run.data)}")
         say(f"run:    {run.folder}, step {run.step:,} of {run.total_steps:,}")
         folder = train(run)
     except InterruptedRun as stop:

@@ -2,18 +2,21 @@
 
 from .batches import batch_indices, counter_generator, counter_seed
 from .cache import cache_folder, computed_once
-from .datasets import DATASETS, ImageData, every_nth_of_each_class, load_dataset, load_training_data, to_x_0
+from .datasets import SOURCES, describe_data, load_dataset, load_splits, load_training_data
+from .images import ImageData, every_nth_of_each_class, to_x_0
 
 __all__ = [
-    "DATASETS",
+    "SOURCES",
     "ImageData",
     "batch_indices",
     "cache_folder",
     "computed_once",
     "counter_generator",
     "counter_seed",
+    "describe_data",
     "every_nth_of_each_class",
     "load_dataset",
+    "load_splits",
     "load_training_data",
     "to_x_0",
 ]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .datasets import DIGIT_NAMES, ImageData
+from .images import DIGIT_NAMES, ImageData
 from .strokes import PROPERTIES, measured_once
 from .words import ENGLISH_ARTICLES, FORMS, LISTED, NOUNS, ORDINAL_NOUNS, ORDINALS, PHRASES, SENTENCES, SLIGHTLY, VERY
 

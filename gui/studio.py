@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ..data.datasets import DIGIT_NAMES
+from ..data.images import DIGIT_NAMES
 from ..data.prompts import read_prompt
 from ..evaluation.classifier import DigitClassifier, load_classifier
 from ..pipelines import DigitPipeline

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from text2digit.config import TextConfig
-from text2digit.data.datasets import DIGIT_NAMES, default_data_dir
+from text2digit.data.datasets import default_data_dir
 from text2digit.data.idx import MNIST_SHA256
+from text2digit.data.images import DIGIT_NAMES
 from text2digit.models import DigitDiT2DModel, DigitUNet2DModel
 from text2digit.models.text import build_text_encoder
 from text2digit.pipelines import ClassConditionedDigitPipeline, TextConditionedDigitPipeline

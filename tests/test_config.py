@@ -14,7 +14,7 @@ from text2digit.config import (
     load_config,
     save_config,
 )
-from text2digit.data import DATASETS
+from text2digit.data import SOURCES
 from text2digit.models import MODEL_TYPES, build_model
 from text2digit.options import reference
 from text2digit.schedulers.noise import MOST_TIMESTEPS, NOISE_SCHEDULES
@@ -132,7 +132,7 @@ def test_every_option_says_all_that_it_takes(key):
 @pytest.mark.parametrize(
     "key, values",
     {
-        "data.dataset": DATASETS,
+        "data.dataset": [*SOURCES, "folder"],
         "model.type": MODEL_TYPES,
         "scheduler.beta_schedule": NOISE_SCHEDULES,
         "scheduler.prediction_type": PREDICTION_TYPES,

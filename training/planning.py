@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..config import RunConfig
-from ..data import load_training_data
+from ..data import describe_data, load_training_data
 from ..runtime import describe_device
 from .checkpoint import step_of
 from .loop import train_step
@@ -40,6 +40,7 @@ def plan(config: RunConfig) -> dict[str, Any]:
     done = step_of(checkpoint) if checkpoint is not None else 0
     return {
         "dataset": config.data.dataset,
+        "data": describe_data(config.data.dataset, data),
         "images": len(data),
         "shape": tuple(data.images.shape[1:]),
         "classes": len(data.class_names),
@@ -67,7 +68,7 @@ def plan(config: RunConfig) -> dict[str, Any]:
 def describe_plan(plan: Mapping[str, Any]) -> str:
     """Return a plan in lines for a person."""
     return """
-data:   {dataset}, {images:,} images of {shape}, {classes} classes; {held_out_images:,} more held out
+data:   {data}
 model:  {model}, {parameters:,} parameters, {mflop:.1f} MFLOP per image forward, {training_mflop:.0f} in training
 steps:  {steps:,} of {batch_size} images, {epochs:.1f} epochs, {optimizer}
 device: {device}, processes: {processes}, mixed precision {mixed_precision}

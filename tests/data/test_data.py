@@ -15,9 +15,12 @@ from PIL import Image
 
 from text2digit.config import DataConfig
 from text2digit.data import batch_indices, cache_folder, counter_generator, load_dataset
-from text2digit.data.datasets import TORCHVISION, default_data_dir
+from text2digit.data.datasets import default_data_dir
+from text2digit.data.idx import IDX_SOURCES
 
 from ..conftest import needs_mnist
+
+TORCHVISION = {source.name: source.kind for source in IDX_SOURCES}
 
 # --- order -----------------------------------------------------------------------------------------------------------
 
@@ -95,14 +98,7 @@ def test_folders_that_do_not_fit_say_why(tmp_path):
     with pytest.raises(FileNotFoundError, match="no subfolders; expected one per class"):
         load_dataset(folder_config(tmp_path))
     write_images(tmp_path)
-    Image.new("L", (9, 9)).save(tmp_path / "bee" / "z.png")
-    with pytest.raises(
-        ValueError, match=r"z.png: got \(9, 9\) pixels, but others have \(12, 12\); set data.image_size"
-    ):
-        load_dataset(folder_config(tmp_path))
     write_images(tmp_path / "wide", size=(12, 8))
-    with pytest.raises(ValueError, match="expected squares"):
-        load_dataset(folder_config(tmp_path / "wide"))
     (tmp_path / "wide" / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="empty: no images"):
         load_dataset(folder_config(tmp_path / "wide"))
@@ -167,7 +163,9 @@ def test_cut_and_swapped_files_are_refused_by_name(fake_folder, tmp_path, datase
     images.write_bytes(content)
     labels = raw / "train-labels-idx1-ubyte"
     labels.write_bytes((raw / "t10k-labels-idx1-ubyte").read_bytes())
-    with pytest.raises(ValueError, match="train-labels-idx1-ubyte.*got 10008 bytes, expected 60008"):
+    with pytest.raises(
+        ValueError, match=r"train-labels-idx1-ubyte.*got the header .*10000.*expected lengths \(60000,\)"
+    ):
         load_from(tmp_path, dataset)
 
 
@@ -182,7 +180,9 @@ def test_the_packed_file_beside_it_tells_a_changed_one(fake_folder, tmp_path, mo
     monkeypatch.setattr(TORCHVISION["kmnist"], "resources", resources)
     assert len(load_from(tmp_path, "kmnist")) == 60000
     path.write_bytes(path.read_bytes()[:-1] + b"\7")
-    with pytest.raises(ValueError, match="t10k-labels-idx1-ubyte of kmnist: the checksum is wrong"):
+    with pytest.raises(
+        ValueError, match="t10k-labels-idx1-ubyte of kmnist: differs from t10k-labels-idx1-ubyte.gz beside it"
+    ):
         load_from(tmp_path, "kmnist")
 
 
@@ -248,7 +248,7 @@ def test_where_data_is_kept(monkeypatch, tmp_path):
 
 
 def test_unknown_choices_list_the_choices():
-    with pytest.raises(ValueError, match="got 'minst', expected one of mnist, fashion-mnist, kmnist, digits, folder"):
+    with pytest.raises(ValueError, match="got 'minst', expected one of mnist, fashion-mnist, kmnist"):
         load_dataset(DataConfig(dataset="minst"))
-    with pytest.raises(ValueError, match="split: got 'val', expected one of train, test"):
+    with pytest.raises(ValueError, match="split: got 'val', expected one of train, validation, test"):
         load_dataset(DataConfig(dataset="digits"), "val")

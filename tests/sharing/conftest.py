@@ -9,7 +9,7 @@ from PIL import Image
 
 from text2digit import ClassConditionedDigitPipeline, DDIMScheduler
 from text2digit.config import load_config, save_config
-from text2digit.data.datasets import DIGIT_NAMES
+from text2digit.data.images import DIGIT_NAMES
 from text2digit.evaluation.classifier import pipeline_identity
 from text2digit.sharing.tree import build_tree
 

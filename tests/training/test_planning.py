@@ -32,7 +32,8 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsy
     flags = ["--dataset", "digits", "--model-type", "DiT", "--dry-run", "model.patch_size=2", "training.epochs=2"]
     assert cli.main(["train", *flags, "--batch-size", "100"]) == 0
     output = capsys.readouterr().out
-    assert "digits, 1,454 images of (1, 8, 8), 10 classes; 47 more held out" in output
+    assert "digits, images of 1x8x8, 10 classes (zero, one, two" in output
+    assert "1,454 to train on, 47 held out (data.validation_every 30), 296 for test" in output
     assert re.search(r"DiT, [\d,]+ parameters, [\d.]+ MFLOP per image forward, \d+ in training", output)
     assert "30 of 100 images, 2.1 epochs, muon" in output and "mixed precision no" in output
     assert (
