@@ -15,6 +15,7 @@ from text2digit.sharing.tree import build_tree
 
 from ..conftest import TINY, randomize
 from .client import Client
+from .hub_routes import Routes
 from .hub_server import Hub, Repository
 
 PUSH = """
@@ -83,7 +84,7 @@ def tree(built, tmp_path):
 
 @pytest.fixture(scope="session")
 def hub():
-    with Hub() as server:
+    with Hub(Routes) as server:
         yield server
 
 
