@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from text2digit import ClassConditionedDigitPipeline, DDIMScheduler
+from text2digit import ClassConditionedDigitPipeline, DDIMScheduler, cli
 from text2digit.config import load_config, save_config
 from text2digit.data.images import DIGIT_NAMES
 from text2digit.evaluation.classifier import pipeline_identity
@@ -18,6 +18,7 @@ from .client import Client
 from .hub_routes import Routes
 from .hub_server import Hub, Repository
 
+SECRET = b"SECRET"  # the content of files that nobody shares
 PUSH = """
 from pathlib import Path
 from text2digit.sharing.tree import list_tree
@@ -61,6 +62,11 @@ def add_run(folder, measured=True):
     (folder / "evaluation").mkdir()
     (folder / "evaluation" / "report.json").write_text(json.dumps(report))
     return folder
+
+
+def files_of(folder):
+    """Names and contents of all files in a folder."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="session")
@@ -129,3 +135,28 @@ def old(hub, request):
         "own.txt": b"x",
     }
     return name, repository, repository.commit("main", earlier)
+
+
+@pytest.fixture
+def source(model, tmp_path):
+    """A copy of a measured run, to change."""
+    return shutil.copytree(model, tmp_path / "mine")
+
+
+@pytest.fixture(params=["push", "space"])
+def share(request, source, tmp_path, monkeypatch, capsys):
+    """Share by either command; returns the status, what was written, and what was said."""
+    if request.param == "space":
+        pytest.importorskip("gradio", reason="needs the extra gui")
+    told = {way: {"pipeline": "A"} for way in ("with_package", "without_package")}
+    monkeypatch.setattr("text2digit.sharing.tree.load_tree_back", lambda tree: told)  # has a test of its own
+
+    def call(model=source):
+        out = tmp_path / "out"
+        more = ["--repo", "ada/x", "--dry-run"] if request.param == "push" else []
+        status = cli.main([request.param, "--model", str(model), "--out", str(out), *more])
+        said = capsys.readouterr()
+        home = out if request.param == "push" else out / source.name
+        return status, files_of(home) if home.exists() else {}, said.out + said.err
+
+    return call

@@ -11,6 +11,7 @@ import pytest
 from text2digit.sharing import load_back
 
 from .client import environment
+from .conftest import files_of
 from .hub_server import Fault, Repository
 
 LOAD = """
@@ -27,10 +28,6 @@ OURS = [
     "text2digit.models.unet.DigitUNet2DModel",
     "text2digit.schedulers.scheduling_ddim.DDIMScheduler",
 ]
-
-
-def files_of(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
