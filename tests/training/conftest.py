@@ -9,7 +9,7 @@ import torch
 from accelerate.state import AcceleratorState
 
 from text2digit.config import load_config
-from text2digit.training import loop
+from text2digit.training import loop, prepare_run, train
 
 from ..conftest import ROOT
 
@@ -87,6 +87,12 @@ def spoil(monkeypatch):
     return install
 
 
+@pytest.fixture
+def finished(tiny_config):
+    """A finished run of 12 steps with checkpoints 8 and 12."""
+    return train(prepare_run(tiny_config("run")))
+
+
 def cut_at(step, patch):
     """Let training die when a step is reached, with nothing saved."""
     take_step = loop.train_step
@@ -120,3 +126,16 @@ def finish(process):
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     return output
+
+
+def assert_same_end(whole, cut, last="checkpoint-000040"):
+    """Weights, averages, optimizer, what is pending, history, the best, snapshots and the saved pipeline.
+
+    `last` is the checkpoint of the last step.
+    """
+    for path in sorted(whole.rglob("*")):
+        name = path.relative_to(whole)
+        compared = name.parts[0] in (last, "denoiser", "averages") or name.parts[0].startswith("best-")
+        if path.is_file() and (compared or name.name == "history.jsonl"):
+            assert path.read_bytes() == (cut / name).read_bytes(), name
+    assert (whole / "history.jsonl").stat().st_size > 1000

@@ -1,13 +1,14 @@
-"""A history that was damaged: by an editor, a full disk, or somebody who sends it."""
+"""What a history keeps, and one that was damaged: by an editor, a full disk, or somebody who sends it."""
 
 import json
 import shutil
 
 import pytest
+import torch
 
 from text2digit import cli
 from text2digit.pipelines.loading import SHIPPED_FOLDER, shipped_names
-from text2digit.training.history import History, plot_loss, read_history
+from text2digit.training.history import History, StepResult, plot_loss, read_history
 
 GOOD = [{"step": 1, "loss": 0.5, "loss_by_time": [None] * 10}, {"step": 2, "loss": None, "lr": 1e-3}]
 DAMAGED = [
@@ -80,3 +81,31 @@ def test_what_ships_is_whole(recwarn):
         path = SHIPPED_FOLDER / name / "history.jsonl"
         assert len(read_history(path)) == len(path.read_bytes().splitlines())
     assert not recwarn.list
+
+
+# --- one that is not damaged -----------------------------------------------------------------------------------------
+
+
+def test_history_forgets_what_a_resumed_run_will_write_anew(tmp_path):
+    """And a line that a kill cut short."""
+    history = History(tmp_path)
+    history.open_at(0, {})
+    for step in (10, 20, 30):
+        history.append({"step": step, "loss": 1.0}, {"step": step, "images_per_second": 1.0})
+    with history.path.open("a") as file:
+        file.write('{"step": 40, "lo')
+    assert [line["step"] for line in read_history(history.path)] == [10, 20, 30]
+    history.open_at(20, {})
+    assert [line["step"] for line in read_history(history.path)] == [10, 20]
+    assert [line["step"] for line in read_history(history.speed_path)] == [10, 20]
+
+
+def test_means_by_hand(tmp_path):
+    """Two steps of two images; catches a mean of means, tenths off by one, and results that are used twice."""
+    history = History(tmp_path)
+    for errors, times, norm in (([1.0, 2.0], [0.1, 0.11], 3.0), ([3.0, 6.0], [0.1, 1.0], 5.0)):
+        history.pending.append(StepResult(torch.tensor(errors), torch.tensor(times), norm))
+    means = history.take_means()
+    assert (means["loss"], means["grad_norm"]) == (3.0, 4.0)
+    assert means["loss_by_time"] == [2.0, 2.0, *[None] * 7, 6.0]
+    assert history.take_means()["loss"] is None

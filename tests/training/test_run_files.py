@@ -10,8 +10,7 @@ from text2digit.config import load_config
 from text2digit.training import prepare_run, reconstruct, train
 from text2digit.training.history import read_history
 
-from .conftest import TINY_RUN, cut_at
-from .test_resume import assert_same_end
+from .conftest import TINY_RUN, assert_same_end, cut_at
 
 FLAGS = [*TINY_RUN, "optim.ema=power", "optim.ema_snapshot_steps=4", "training.logging_steps=3"]
 DAMAGES = {

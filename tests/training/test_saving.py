@@ -13,8 +13,7 @@ from text2digit.training import loop, prepare_run, train
 from text2digit.training.checkpoint import list_checkpoints
 from text2digit.training.history import History, read_history
 
-from .conftest import TINY_RUN
-from .test_resume import assert_same_end
+from .conftest import TINY_RUN, assert_same_end
 
 INTERVALS = ("checkpointing", "preview", "validation", "logging")
 RESUMES = "Nothing that was saved before is lost: mend this and repeat the command, and a run goes on from its newest"
