@@ -28,6 +28,8 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 FOLDERS = sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name != "tests")
 MODULES = sorted([*ROOT.glob("*.py"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))])
 MODULES = [path for path in MODULES if path.name != "setup.py"]
+# Older than the limit on lines, and not split yet.
+TOO_LONG = {"tests/gui/test_browser.py"}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -107,8 +109,10 @@ def test_classes_exist_once():
 
 
 def test_files_stay_readable():
-    for path in MODULES:
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
+    """Tests too: would catch one that grows with each mended fault until nobody finds a test in it."""
+    for path in [*MODULES, ROOT / "setup.py", *sorted((ROOT / "tests").rglob("*.py"))]:
+        if path.relative_to(ROOT).as_posix() not in TOO_LONG:
+            assert len(path.read_text(encoding="utf-8").splitlines()) <= 350, path
 
 
 def test_schedulers_stay_under_200_lines():
