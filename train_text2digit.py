@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from text2digit.config import OPTIONS, RunConfig, load_config, run_folder
 from text2digit.runtime import describe_device, process_index, say
-from text2digit.shell import Ended, Parser, Result, as_json, guard, set_up
+from text2digit.shell import Ended, Parser, Result, as_json, guard, output, set_up
 
 if TYPE_CHECKING:
     from text2digit.sharing.upload import Target
@@ -46,6 +46,10 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[RunConfig, argparse.Nam
     recipe = next(each for each in (arguments.preset, arguments.config, own) if each is not None)
     try:
         config = load_config(recipe, [*flags, *arguments.overrides])
+        if process_index() == 0:  # the one that writes
+            output(is_folder=True)(str(run_folder(config)))
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"--output-dir: {error}")
     except (ValueError, OSError) as error:
         parser.error(str(error))
     if arguments.hub_model_id and not arguments.push_to_hub:

@@ -2,7 +2,7 @@
 
 from .batches import batch_indices, counter_generator, counter_seed
 from .cache import cache_folder, computed_once
-from .datasets import SOURCES, describe_data, load_dataset, load_splits, load_training_data
+from .datasets import SOURCES, describe_data, load_dataset, load_splits, load_training_data, without_images
 from .images import ImageData, every_nth_of_each_class, to_x_0
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "load_splits",
     "load_training_data",
     "to_x_0",
+    "without_images",
 ]

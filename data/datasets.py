@@ -19,7 +19,7 @@ from .cache import cache_folder
 from .decoding import resized
 from .folder import read_folder
 from .hub import read_hub
-from .idx import DIGITS, IDX_SOURCES
+from .idx import DIGITS, IDX_SOURCES, SIDE
 from .images import ImageData, every_nth_of_each_class
 
 SPLITS = ("train", "validation", "test")
@@ -108,6 +108,17 @@ def load_splits(config: DataConfig, read_only: bool = False) -> dict[str, ImageD
         is_test = every_nth_of_each_class(splits["train"].labels, config.test_every)
         splits |= {"train": splits["train"].take(~is_test), "test": splits["train"].take(is_test)}
     return splits
+
+
+def without_images(config: DataConfig) -> ImageData | None:
+    """Return shape and classes of a dataset that has a name, known before a download; None where it has to be read."""
+    if config.dataset not in SHAPES:
+        return None
+    channels, side, names = SHAPES[config.dataset]
+    side = config.image_size or side
+    return ImageData(
+        torch.empty(0, config.channels or channels, side, side, dtype=torch.uint8), torch.empty(0).long(), names
+    )
 
 
 def load_dataset(config: DataConfig, split: str = "train") -> ImageData:
@@ -237,4 +248,12 @@ SOURCES: dict[str, Callable[[Place], dict[str, ImageData]]] = {
     "usps": _read_usps,
     "svhn": _read_svhn,
     "cifar10": _read_cifar10,
+}
+# Channels, side and classes.
+SHAPES: dict[str, tuple[int, int, tuple[str, ...]]] = {
+    **{source.name: (1, SIDE, source.class_names) for source in IDX_SOURCES},
+    "digits": (1, 8, DIGITS),
+    "usps": (1, 16, DIGITS),
+    "svhn": (3, 32, DIGITS),
+    "cifar10": (3, 32, CIFAR10_NAMES),
 }

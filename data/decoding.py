@@ -71,12 +71,9 @@ def read_images(files: Mapping[str, Path | bytes], config: DataConfig) -> tuple[
         ValueError: files that cannot be read, named; or images that are too large to train on.
     """
     found = _each(files, _read_header)
-    headers = [each for each in found if not isinstance(each, _Broken)]
-    whole = {
-        name: content
-        for (name, content), each in zip(files.items(), found, strict=True)
-        if not isinstance(each, _Broken)
-    }
+    headers = [each for each in found if isinstance(each, _Header)]
+    pairs = zip(files.items(), found, strict=True)
+    whole = {name: content for (name, content), each in pairs if isinstance(each, _Header)}
     _refuse_broken([] if headers else found)
     sizes = Counter(header.size for header in headers)
     usual = max(sizes, key=lambda size: (sizes[size], size))
@@ -101,7 +98,7 @@ def read_images(files: Mapping[str, Path | bytes], config: DataConfig) -> tuple[
         return np.asarray(image.convert("RGBa")), _asks_for_white(array, is_clear), facts
 
     decoded = _each(whole, decode)
-    _refuse_broken([*found, *decoded])
+    _refuse_broken([*decoded, *found])
     arrays, votes, facts = zip(*decoded, strict=True)
     is_white = 2 * sum(votes) > len(votes) if config.background == "auto" else config.background == "white"
     pixels = np.stack(arrays)

@@ -14,7 +14,7 @@ from ..data import describe_data, load_training_data
 from ..runtime import describe_device
 from .checkpoint import step_of
 from .loop import train_step
-from .prepare import assemble_run, count_steps, find_checkpoint, make_accelerator
+from .prepare import assemble_run, check_recipe, count_steps, find_checkpoint, make_accelerator
 from .run import Run
 
 PROBE_SECONDS = 3.0
@@ -30,9 +30,11 @@ def plan(config: RunConfig) -> dict[str, Any]:
     Raises:
         ValueError, FileNotFoundError: as `prepare_run`.
     """
+    accelerator = make_accelerator(config)
+    check_recipe(config)
     data, validation = load_training_data(config.data, read_only=True)
     some = data.take(torch.arange(min(len(data), PROBED_IMAGES)))
-    run = assemble_run(config, make_accelerator(config), some, validation, read_only=True)
+    run = assemble_run(config, accelerator, some, validation, read_only=True)
     conditions = run.text.coder(["7"]) if run.text is not None else None
     flops, seconds = flops_per_image(run.bare_model, conditions), probe(run, PROBE_SECONDS)
     batch_size, total_steps = config.training.batch_size, count_steps(config, len(data))

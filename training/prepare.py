@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import sys
 import warnings
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -16,11 +15,11 @@ from accelerate.utils import DistributedType, ProjectConfiguration, broadcast_ob
 from filelock import FileLock, Timeout
 
 from ..config import OPTIONS, RunConfig, config_to_dict, load_config, run_folder, save_config
-from ..data import ImageData, load_training_data
-from ..models import build_model
+from ..data import ImageData, load_training_data, without_images
+from ..models import DigitDiT2DModel, DigitUNet2DModel, build_model
 from ..models.text import TextDenoiser, build_text_encoder
 from ..pipelines.samplers import make_scheduler
-from ..runtime import check_processes, describe_software, process_index
+from ..runtime import check_processes, describe_software, say
 from ..schedulers import DDIMScheduler
 from .captions import TextCoder, build_coder, build_text
 from .checkpoint import (
@@ -49,6 +48,51 @@ def count_steps(config: RunConfig, num_images: int) -> int:
     return t.max_train_steps or -(-t.epochs * num_images // t.batch_size)
 
 
+def check_recipe(config: RunConfig) -> None:
+    """Refuse a recipe that does not fit together before data are downloaded or read.
+
+    Raises:
+        ValueError: as `build_scheduler`; or as `build_denoiser`, for a dataset that has a name.
+    """
+    build_scheduler(config)
+    if (data := without_images(config.data)) is not None:
+        text_width = config.text.width if config.text.captions else None
+        if config.text.encoder:  # its width is known when it is loaded
+            text_width = config.model.options.get("cross_attention_dim", text_width)
+        with torch.device("meta"):  # without the memory and the time of weights
+            build_denoiser(config, data, text_width)
+
+
+def build_denoiser(config: RunConfig, data: ImageData, text_width: int | None) -> DigitUNet2DModel | DigitDiT2DModel:
+    """The recipe's denoiser with fresh weights, sized for the data.
+
+    Args:
+        config: of the run.
+        data: their images may be missing.
+        text_width: of the text encoder's output; None for a model of classes.
+
+    Raises:
+        ValueError: unknown options, or sizes that do not fit together or are not the data's.
+    """
+    channels, size = data.images.shape[1], data.images.shape[-1]
+    sizes: dict[str, int | None] = {
+        "sample_size": size,
+        "in_channels": channels,
+        "out_channels": channels,
+        "num_classes": len(data.class_names) if text_width is None else None,
+        "cross_attention_dim": text_width,
+    }
+    for name, expected in sizes.items():
+        if (got := config.model.options.get(name, expected)) != expected:
+            raise ValueError(
+                f"model.{name}: got {got}, expected {expected}, as data and text encoder have it; leave it out."
+            )
+    try:
+        return build_model(config.model.type, {**sizes, **config.model.options})
+    except (ArithmeticError, LookupError, RuntimeError, TypeError) as error:  # an option of another type or size
+        raise ValueError(f"model: no {config.model.type} can be built of {config.model.options}: {error}.") from error
+
+
 def build_trained_model(config: RunConfig, data: ImageData, coder: TextCoder | None, read_only: bool) -> TrainedModel:
     """The recipe's model, with fresh weights of the run's seed, sized for the data.
 
@@ -56,42 +100,20 @@ def build_trained_model(config: RunConfig, data: ImageData, coder: TextCoder | N
     denoiser and its text encoder, or the denoiser alone where the encoder is frozen.
 
     Raises:
-        ValueError: sizes that are not the data's, or weights to start from that do not fit.
+        ValueError: as `build_denoiser`, or weights to start from that do not fit.
     """
-    channels, size = data.images.shape[1], data.images.shape[-1]
-    sizes: dict[str, int | None] = {
-        "sample_size": size,
-        "in_channels": channels,
-        "out_channels": channels,
-        "num_classes": len(data.class_names),
-        "cross_attention_dim": None,
-    }
-    if coder is not None:
-        frozen = coder.frozen_encoder
-        sizes |= {
-            "num_classes": None,
-            "cross_attention_dim": frozen.config.hidden_size if frozen else config.text.width,
-        }
-    for name, expected in sizes.items():
-        if (got := config.model.options.get(name, expected)) != expected:
-            raise ValueError(
-                f"model.{name}: got {got}, expected {expected}, as data and text encoder have it; leave it out."
-            )
     torch.manual_seed(config.training.seed)
-    try:
-        denoiser = build_model(config.model.type, {**sizes, **config.model.options})
-    except (ArithmeticError, LookupError, RuntimeError, TypeError) as error:  # an option of another type or size
-        raise ValueError(f"model: no {config.model.type} can be built of {config.model.options}: {error}.") from error
+    text, frozen = config.text, coder.frozen_encoder if coder is not None else None
+    text_width = frozen.config.hidden_size if frozen else text.width if text.captions else None
+    denoiser = build_denoiser(config, data, text_width)
     model: TrainedModel = denoiser
-    if coder is not None and coder.frozen_encoder is None:
-        c = config.text
-        model = TextDenoiser(denoiser, build_text_encoder(coder.tokenizer, c.width, c.layers, c.heads))
+    if coder is not None and frozen is None:
+        model = TextDenoiser(denoiser, build_text_encoder(coder.tokenizer, text.width, text.layers, text.heads))
     if config.training.pretrained_model_name_or_path is not None:
         name = config.training.pretrained_model_name_or_path
         fresh = start_from(model, name, read_only)
         fresh += ["text_encoder"] if isinstance(model, TextDenoiser) else []
-        if process_index() == 0:
-            print(f"start:  weights of {name}; fresh: {', '.join(fresh) or 'none'}", file=sys.stderr)
+        say(f"start:  weights of {name}; fresh: {', '.join(fresh) or 'none'}")
     return model
 
 
@@ -103,7 +125,7 @@ def build_run(config: RunConfig) -> Run:
         FileNotFoundError: no data.
     """
     accelerator = make_accelerator(config)
-    build_scheduler(config)  # refused now, before a download
+    check_recipe(config)
     return assemble_run(config, accelerator, *load_training_data(config.data))
 
 

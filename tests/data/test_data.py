@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from text2digit.config import DataConfig
-from text2digit.data import batch_indices, cache_folder, counter_generator, load_dataset
+from text2digit.data import batch_indices, cache_folder, counter_generator, load_dataset, without_images
 from text2digit.data.datasets import default_data_dir
 from text2digit.data.idx import IDX_SOURCES
 
@@ -115,6 +115,17 @@ def test_mnist():
     assert train.images.shape == (60000, 1, 28, 28) and test.images.shape == (10000, 1, 28, 28)
     assert train.labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert train.class_names[7] == "seven, 7"
+
+
+@pytest.mark.parametrize("name", ["digits", pytest.param("mnist", marks=needs_mnist)])
+@pytest.mark.parametrize("wanted", [{}, {"image_size": 16, "channels": 3}])
+def test_what_is_declared_of_a_dataset_is_so(name, wanted):
+    """Would catch a size or classes by which a recipe is refused that fits, or let pass until after the download."""
+    config = DataConfig(dataset=name, **wanted)
+    declared, loaded = without_images(config), load_dataset(config)
+    assert declared.images.shape[1:] == loaded.images.shape[1:] and declared.images.dtype == loaded.images.dtype
+    assert len(declared) == 0 and declared.class_names == loaded.class_names
+    assert loaded.labels.unique().tolist() == list(range(len(declared.class_names)))
 
 
 def fake_idx(count):

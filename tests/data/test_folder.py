@@ -153,7 +153,7 @@ def test_damaged_files_are_named(tmp_path):
         path = tmp_path / "a" / f"{i}.png"
         path.write_bytes(path.read_bytes()[:-40])
     (tmp_path / "a" / "3.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n")
-    with pytest.raises(ValueError, match=r"3.png: cannot be read \(.*2 others are damaged too: .*1.png, .*2.png"):
+    with pytest.raises(ValueError, match=r"1.png: cannot be read \(.*2 others are damaged too: .*2.png, .*3.png"):
         load_dataset(config(tmp_path))
 
 

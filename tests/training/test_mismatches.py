@@ -1,5 +1,6 @@
 """Weights, sizes and data that do not go together are refused before anything is written; a plan writes nothing."""
 
+import os
 import re
 import tempfile
 
@@ -126,11 +127,65 @@ def test_weights_of_another_type_are_refused_and_a_config_of_theirs_works(place,
 
 @pytest.mark.parametrize("flags", [[FROM_CLASSES], [*WORDS, FROM_CLASSES], [*WORDS, "text.encoder=encoder"]])
 def test_a_plan_writes_nothing_at_all(place, flags):
-    """No run, no data, no cache: what was measured of strokes, too; also into a folder that may not be written."""
-    (place / "closed").mkdir(mode=0o555)
+    """No run, no data, no cache: what was measured of strokes, too; also into a folder that exists."""
+    (place / "there").mkdir()
     before = tree(place)
-    assert start(*flags, "--dry-run", "--output-dir", "closed/run") == 0
+    assert start(*flags, "--dry-run", "--output-dir", "there/run") == 0
     assert tree(place) == before
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["model.in_channels=3"], "model.in_channels: got 3, expected 1"),
+        (["model.num_classes=20"], "model.num_classes: got 20, expected 10"),
+        (["model.layer_per_block=1"], "Did you mean 'layers_per_block'?"),
+        (["model.dropout=lots"], "model: no UNet can be built of"),
+        ([*WORDS, "model.cross_attention_dim=32"], "cross_attention_dim: got 32, expected 16"),
+        ([*WORDS, "text.encoder=encoder", "model.sample_size=8"], "model.sample_size: got 8, expected 28"),
+        (["scheduler.prediction_type=epsilon"], "got 'epsilon' on a path that ends in pure noise"),
+    ],
+)
+def test_a_model_that_cannot_be_is_refused_before_data_are_downloaded_or_read(
+    place, monkeypatch, capsys, flags, message
+):
+    """Would catch minutes of download and reading before a typing mistake is told, and a plan that tells of missing
+    data in place of it."""
+    for module in ("planning", "prepare"):
+        name = f"text2digit.training.{module}.load_training_data"
+        monkeypatch.setattr(name, lambda *_, **__: pytest.fail("data were read"))
+    for command in (["--dry-run"], []):
+        assert start("data.dataset=mnist", *flags, *command) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_frozen_encoder_may_be_of_any_width_before_it_is_loaded(place, capsys):
+    """Would catch a width that is compared with that of an encoder that is trained here."""
+    frozen = [*WORDS, "text.encoder=encoder", "text.width=32"]
+    assert start(*frozen, "model.cross_attention_dim=16", "--dry-run") == 0
+    assert start(*frozen, "model.cross_attention_dim=32", "--dry-run") == 2
+    assert "model.cross_attention_dim: got 32, expected 16" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [["--dry-run"], []])
+@pytest.mark.parametrize(
+    "folder, message",
+    [
+        ("file", "got file, which is a file, expected a folder."),
+        ("file/run", "got file/run, which cannot be written: Not a directory."),
+        pytest.param(
+            "/proc/run",
+            "got /proc/run, which cannot be written: ",
+            marks=pytest.mark.skipif(not os.path.isdir("/proc"), reason="needs a file system that takes no files"),
+        ),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_refused_before_any_work(place, monkeypatch, capsys, folder, message, flags):
+    """Would catch a plan for a run that cannot start, and a run that ends after the data were read."""
+    (place / "file").touch()
+    monkeypatch.setattr("text2digit.train_text2digit.set_up", lambda: pytest.fail("work began"))
+    assert start("--output-dir", folder, *flags) == 2
+    assert f"--output-dir: {message}" in capsys.readouterr().err
 
 
 def test_a_plan_downloads_nothing(place, capsys):
