@@ -10,7 +10,6 @@ A run that is resumed keeps its options. Those marked `auto` may differ at any t
 """
 
 import dataclasses
-import os
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, Literal
 import yaml
 
 from .options import Option, Section, as_section, check_known, option, options_of, parse_yaml, reference
+from .shell import whole
 
 RECIPE_FOLDER = Path(__file__).resolve().parent / "configs"
 
@@ -309,9 +309,8 @@ def run_folder(config: RunConfig) -> Path:
 
 def save_config(config: RunConfig, path: Path) -> None:
     """Write YAML that `load_config` reads back to an equal run; the file is the old one or the new one, never half."""
-    aside = path.with_name(f".{path.name}.new")
-    aside.write_text(yaml.safe_dump(config_to_dict(config), sort_keys=False), encoding="utf-8")
-    os.replace(aside, path)
+    with whole(path) as aside:
+        aside.write_text(yaml.safe_dump(config_to_dict(config), sort_keys=False), encoding="utf-8")
 
 
 def _find_recipe(recipe: str | Path) -> Path:

@@ -31,6 +31,7 @@ FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
 # Errors by which the library refuses an argument or a file that it was given.
 REFUSALS = (ValueError, FileNotFoundError, FileExistsError)
 TRACEBACK = "TEXT2DIGIT_TRACEBACK"
+UNFINISHED = ".unfinished-"  # begins the names of files and folders that are being written
 
 
 @dataclass
@@ -254,12 +255,23 @@ def whole(path: Path) -> Iterator[Path]:
     """
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{uuid.uuid4().hex[:12]}{path.suffix}")
+    aside = hidden_name(path)
     try:
         yield aside
-        for file in list(aside.iterdir()) if path.is_dir() else []:
-            os.replace(file, path / file.name)
-        if not path.is_dir():
+        if aside.is_dir() and path.is_dir():
+            for file in list(aside.iterdir()):
+                os.replace(file, path / file.name)
+        else:
             os.replace(aside, path)
     finally:
-        shutil.rmtree(aside, ignore_errors=True) if aside.is_dir() else aside.unlink(missing_ok=True)
+        remove(aside)
+
+
+def hidden_name(path: Path) -> Path:
+    """Return a name beside `path` that nobody else has, of the same suffix."""
+    return path.with_name(f"{UNFINISHED}{uuid.uuid4().hex[:12]}-{path.name[-60:]}")  # a name has 255 bytes at most
+
+
+def remove(path: Path) -> None:
+    """Delete a file, or what can be deleted of a folder; nothing where neither is there."""
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

@@ -2,12 +2,13 @@
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
+
+from ..shell import whole
 
 
 def cache_folder(*parts: str) -> Path:
@@ -30,8 +31,6 @@ def computed_once(
         return compute()
     path = folder / f"{name}-{hashlib.sha256(key).hexdigest()[:16]}.safetensors"
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as aside:  # two processes may write at once
-            save_file(compute(), Path(aside) / path.name)
-            os.replace(Path(aside) / path.name, path)
+        with whole(path) as aside:  # two processes may write at once
+            save_file(compute(), aside)
     return load_file(path)

@@ -11,13 +11,13 @@ import json
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..shell import UNFINISHED, hidden_name, remove, whole
+
 MANIFEST = "manifest.json"
-_LEFTOVER = ".unfinished-"
 
 
 class DamagedError(ValueError):
@@ -56,7 +56,7 @@ def saving(path: Path, size: int = 0) -> Iterator[None]:
             free = shutil.disk_usage(path.parent).free
             room = f": it takes about {size / 2**20:.2f} MiB, and {free / 2**20:.2f} MiB are free"
         named = getattr(error, "filename2", None) or getattr(error, "filename", None) or path
-        name = re.sub(rf"{_LEFTOVER}(.+?)-[0-9a-f]{{12}}", r"\1", str(named))
+        name = re.sub(rf"{UNFINISHED}[0-9a-f]{{12}}-", "", str(named))
         way = "mend this and repeat the command, and a run goes on from its newest checkpoint"
         text = f"{name}: {os.strerror(code)}{room}. Nothing that was saved before is lost: {way}."
         raise SaveError(code, text) from error
@@ -77,22 +77,18 @@ def whole_folder(folder: Path, size: int = 0) -> Iterator[Path]:
         SaveError: no room, no right, or the folder exists by now; nothing is left behind.
         DamagedError: the disk gives back something else than was written.
     """
-    hidden = _hidden_name(folder)
     with saving(folder, size):
-        try:
-            hidden.mkdir(parents=True)
+        with whole(folder) as hidden:
+            hidden.mkdir()
             yield hidden
-            files = {path.relative_to(hidden).as_posix(): _facts(path) for path in _files(hidden)}
+            paths = sorted(hidden.rglob("*"))
+            files = {path.relative_to(hidden).as_posix(): _facts(path) for path in paths if path.is_file()}
             (hidden / MANIFEST).write_text(json.dumps({"files": files}, indent=1), encoding="utf-8")
-            for path in (*sorted(hidden.rglob("*")), hidden):
+            for path in (*paths, hidden / MANIFEST, hidden):
                 _sync(path)
-            if folder.exists():  # a rename would replace an empty one without a word
+            if folder.exists():
                 raise FileExistsError(f"{folder}: another process wrote it in the meantime.")
-            os.rename(hidden, folder)
-            _sync(folder.parent)
-        except BaseException:
-            shutil.rmtree(hidden, ignore_errors=True)
-            raise
+        _sync(folder.parent)
     check_folder(folder)
 
 
@@ -146,33 +142,22 @@ def remove_folder(folder: Path) -> None:
     """
     if not os.access(folder, os.W_OK):  # a rename would hide it, and the deletion fail after that
         raise PermissionError(f"{folder} is read-only")
-    hidden = _hidden_name(folder)
+    hidden = hidden_name(folder)
     os.rename(folder, hidden)
     shutil.rmtree(hidden)
 
 
 def remove_leftovers(parent: Path) -> None:
     """Delete what killed processes left hidden in `parent`; for its one owner alone, since others may be writing."""
-    for path in parent.glob(f"{_LEFTOVER}*"):
-        shutil.rmtree(path, ignore_errors=True)
+    for path in parent.glob(f"{UNFINISHED}*"):
+        remove(path)
 
 
 def replace_text(path: Path, text: str) -> None:
     """Write a text file; a reader, or a process killed in the middle, sees the old one or the new one."""
-    aside = path.with_name(f".{path.name}.new")
-    with saving(path, len(text)):
+    with saving(path, len(text)), whole(path) as aside:
         aside.write_text(text, encoding="utf-8")
         _sync(aside)
-        os.replace(aside, path)
-
-
-def _hidden_name(folder: Path) -> Path:
-    """A name beside `folder` that nobody else has."""
-    return folder.with_name(f"{_LEFTOVER}{folder.name}-{uuid.uuid4().hex[:12]}")
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _facts(path: Path) -> dict[str, int | str]:

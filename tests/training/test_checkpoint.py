@@ -191,14 +191,14 @@ def test_no_whole_checkpoint_is_an_error_and_none_at_all_is_not(run_folder):
 
 def test_a_disk_that_gives_back_something_else_is_caught_before_the_rotation(run_folder, monkeypatch):
     """Verified first, rotated afterwards."""
-    rename = os.rename
+    replace = os.replace
 
-    def rename_and_damage(source, target):
-        rename(source, target)
+    def replace_and_damage(source, target):
+        replace(source, target)
         if str(target).endswith("checkpoint-000030"):
             (target / "model.safetensors").write_bytes(b"rubbish")
 
-    monkeypatch.setattr(os, "rename", rename_and_damage)
+    monkeypatch.setattr(os, "replace", replace_and_damage)
     with pytest.raises(DamagedError, match="model.safetensors has 7 bytes"):
         save_checkpoint(run_folder, state_at(30), total_limit=2)
     assert [checkpoint.step_of(path) for path in list_checkpoints(run_folder)] == [10, 20, 30]
