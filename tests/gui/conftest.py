@@ -1,10 +1,27 @@
 """Tiny models in folders, as a visitor of the app would name them."""
 
+from importlib.util import find_spec
+
 import pytest
 
 from text2digit.gui.studio import Studio
 
 from ..conftest import make_text_pipeline
+from .visitor import PATIENCE_S
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_launch():
+    """Before `launch` returns, Gradio asks for the page, and gives up after 3 seconds; here it asks for longer."""
+    with pytest.MonkeyPatch.context() as patched:
+        if find_spec("gradio"):
+            import httpx
+
+            def url_ok(url):
+                return httpx.head(url, timeout=PATIENCE_S, verify=False).status_code < 400
+
+            patched.setattr("gradio.networking.url_ok", url_ok)
+        yield
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ import pytest
 
 from text2digit.gui import play
 
+from .visitor import PATIENCE_S
+
 gradio = pytest.importorskip("gradio", reason="needs the extra gui")
 NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 DEAD = "http://127.0.0.1:9"
@@ -40,7 +42,7 @@ def test_the_page_opens_whatever_proxy_is_set(monkeypatch, capsys, environment):
 
     def look(app):
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        seen.append((app.local_url, opener.open(app.local_url, timeout=20).status, app.share))
+        seen.append((app.local_url, opener.open(app.local_url, timeout=PATIENCE_S).status, app.share))
         app.close(verbose=False)
 
     monkeypatch.setattr(gradio.Blocks, "block_thread", look)

@@ -11,7 +11,7 @@ pytest.importorskip("gradio", reason="needs the extra gui")
 from text2digit.gui.app import launch_options, make_app
 from text2digit.gui.studio import Studio
 
-from .visitor import Visitor
+from .visitor import PATIENCE_S, Visitor
 
 # Drawings of one visitor at once.
 MOST_OF_ONE = 3
@@ -52,7 +52,7 @@ class Long(threading.Thread):
         self.join()
 
     def wait_for(self, word):
-        patience = time.perf_counter() + 60
+        patience = time.perf_counter() + PATIENCE_S
         while not any(word in told for told in self.told) and time.perf_counter() < patience and self.is_alive():
             time.sleep(0.05)
         assert any(word in told for told in self.told), self.told[-1:]
@@ -86,7 +86,7 @@ def test_one_visitor_holds_few_places(serve, studio):
     many = [Long(Visitor(app, "greedy")) for _ in range(1)]
     many[0].wait_for("Step")
     more = [Long(Visitor(app, "greedy")) for _ in range(MOST_OF_ONE)]
-    patience = time.perf_counter() + 60
+    patience = time.perf_counter() + PATIENCE_S
     refused = f"got {MOST_OF_ONE + 1} of yours at once"
     while not any(refused in told for long in [*many, *more] for told in long.told):
         assert time.perf_counter() < patience
@@ -208,7 +208,7 @@ def test_a_drawing_is_dropped_when_the_model_changes(serve, folder, tmp_path):
             for block, event in function.targets
         ):
             visitor.call(function, [str(other)] * len(function.inputs))
-    long.join(timeout=60)
+    long.join(timeout=PATIENCE_S)
     assert not long.is_alive() and "another model was chosen" in long.told[-1]
     assert f"{folder}: 10 images" in visitor.status("Draw", model=folder, steps=4)
 
