@@ -9,7 +9,7 @@ import pytest
 from text2digit.gui.plots import loss_by_time_plot
 from text2digit.gui.words import Words
 
-from .test_browser import (  # noqa: F401  # noqa: F401
+from .browsing import (  # noqa: F401
     PATIENCE_MS,
     address,
     browser,

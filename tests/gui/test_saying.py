@@ -14,7 +14,7 @@ from text2digit.pipelines.loading import shipped_names
 from text2digit.schedulers import DDIMScheduler
 
 from ..conftest import randomize
-from .test_browser import (  # noqa: F401  # noqa: F401
+from .browsing import (  # noqa: F401
     address,
     browser,
     button,
