@@ -14,7 +14,14 @@ DATASETS = {
     "mnist": ("MNIST", "ylecun/mnist"),
     "fashion-mnist": ("Fashion-MNIST", "zalando-datasets/fashion_mnist"),
     "kmnist": ("Kuzushiji-MNIST", None),
+    "qmnist": ("QMNIST", None),
+    "emnist-letters": ("EMNIST Letters", None),
+    "emnist-balanced": ("EMNIST Balanced", None),
+    "usps": ("USPS", None),
+    "svhn": ("SVHN", "ufldl-stanford/svhn"),
+    "cifar10": ("CIFAR-10", "uoft-cs/cifar10"),
     "digits": ("scikit-learn's 8x8 digits", None),
+    "folder": ("a folder of images", None),
 }
 LICENCE = "apache-2.0"
 TAGS = ["text2digit", "diffusers", "image-generation", "handwritten-digits", "custom_code"]
@@ -66,8 +73,12 @@ def _dataset(facts: Facts) -> tuple[str, str | None, str] | None:
     if facts.run is None:
         return None
     name = facts.run.data.dataset
-    title, hub_id = DATASETS.get(name, ("a folder of images", None))
-    return title, hub_id, name
+    return *titled(name), name
+
+
+def titled(name: str) -> tuple[str, str | None]:
+    """Title of a dataset, and its id on the Hub; those of a Hub id are that id."""
+    return DATASETS.get(name) or (name, name if "/" in name else None)
 
 
 def _results(facts: Facts) -> list[EvalResult]:
@@ -76,7 +87,7 @@ def _results(facts: Facts) -> list[EvalResult]:
         return []
     entry = next(iter(facts.report["sets"].values()))
     name = markdown(facts.report["dataset"])
-    title, hub_id = DATASETS.get(name, (name, None))
+    title, hub_id = titled(name)
     return [
         EvalResult(
             task_type="unconditional-image-generation",

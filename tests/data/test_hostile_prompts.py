@@ -63,7 +63,7 @@ def seconds(prompt):
 def test_any_prompt_takes_a_moment_and_no_message_repeats_it(prompt):
     """Catches searches that start again at each letter or word, recursion, and messages as long as the prompt."""
     taken, told = seconds(prompt)
-    assert taken < 0.1  # 50 ms on a quiet machine; searches that start again take seconds
+    assert taken < 0.5  # 50 ms on a quiet machine, more on a busy one; searches that start again take seconds
     assert len(told) < 700
 
 
